@@ -1,0 +1,264 @@
+"""What a reader gets: tables on the terminal, a file of results, a short table in the documents."""
+
+import json
+import math
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bench.measure import Record
+from juanji.machine import Machine
+
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+PACKAGES = ("juanji", "numpy", "llvmlite", "torch", "opencv-python-headless", "scipy")
+TITLES = {"torch": "torch", "opencv": "OpenCV", "scipy": "SciPy"}
+
+
+@dataclass
+class Report:
+    """One run of the bench. No hostnames and no paths: it is published.
+
+    calls: microseconds of a small call, by what is called. first: milliseconds of starting, by row and stage.
+    import_ms: of `import juanji` after `import numpy`.
+    """
+
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    threads: int
+    rounds: int
+    records: list[Record] = field(default_factory=list)
+    calls: dict[str, float] = field(default_factory=dict)
+    import_ms: float = 0.0
+    first: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> "Report":
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**{**stored, "records": [Record(**record) for record in stored["records"]]})
+
+
+def describe_machine(machine: Machine) -> dict[str, Any]:
+    """The machine in units that people read."""
+    return {
+        "cpu": machine.name,
+        "cores": machine.cores,
+        "vector_bits": machine.vector_bits,
+        "l1_kib": machine.l1 / 1024,
+        "l2_kib": machine.l2 / 1024,
+        "peak_f32_gflops": machine.peak_f32 / 1e9,
+        "peak_f64_gflops": machine.peak_f64 / 1e9,
+        "bandwidth_gbs": machine.bandwidth / 1e9,
+        "system": platform.system(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of every package that takes part and is here."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+class Summary(NamedTuple):
+    """Ratios of several rows."""
+
+    mean: float
+    worst: float
+    worst_row: str
+    rows: int
+
+
+def summarise(records: Iterable[Record], key: str) -> Summary | None:
+    """The geometric mean and the worst of one ratio, over the rows that have it."""
+    having = [(record.ratios[key], record.name) for record in records if key in record.ratios]
+    if not having:
+        return None
+    worst, name = min(having)
+    return Summary(geometric_mean([ratio for ratio, _ in having]), worst, name, len(having))
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """The mean of ratios: that of x and 1/x is 1.
+
+    >>> geometric_mean([0.5, 2.0, 8.0])
+    2.0
+    """
+    return math.exp(math.fsum(map(math.log, values)) / len(values))
+
+
+def groups(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Records by group, in the order of the table."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.group, []).append(record)
+    return found
+
+
+def keys(records: Iterable[Record]) -> list[str]:
+    """The ratios that some record has, torch first; "same" only where a peer has several settings, of which it is not always the best."""
+    records = list(records)
+    present = {key for record in records for key in record.ratios}
+    order = [f"{library} {which}" for library in TITLES for which in ("same", "best")]
+    plain = {f"{library} same" for library in ("opencv", "scipy")}
+    return [key for key in order if key in present and key not in plain]
+
+
+def heading(key: str) -> str:
+    """A ratio's column: "torch, best"; a library without settings is just named."""
+    library, which = key.split()
+    return f"{TITLES[library]}, {which}" if library == "torch" else TITLES[library]
+
+
+def show(report: Report, console: Console) -> None:
+    """Every table of the report, a group each, with its mean and worst row below."""
+    console.print(caption(report), highlight=False)
+    for group, records in groups(report.records).items():
+        console.print(_group_table(group, records))
+    if len(report.records) > 1:
+        console.print(_summary_table(report.records))
+    _show_startup(report, console)
+    for record in report.records:
+        if record.wrong:
+            console.print(complaint(record), highlight=False)
+
+
+def complaint(record: Record) -> str:
+    """A row whose figures nobody may believe, loudly."""
+    return f"[bold white on red] FAILED [/] {escape(record.name)}: {escape(record.fault)}"
+
+
+def caption(report: Report) -> str:
+    """One line of where the figures come from."""
+    machine = report.machine
+    threads = "1 thread" if report.threads == 1 else f"{report.threads} threads"
+    here = ", ".join(f"{name} {version}" for name, version in report.versions.items())
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores; per core {machine['peak_f32_gflops']:.0f} GFLOP/s float32, "
+        f"{machine['bandwidth_gbs']:.1f} GB/s; {threads}, median of {report.rounds} interleaved rounds; {here}"
+    )
+
+
+def _group_table(group: str, records: list[Record]) -> Table:
+    table = _table(group)
+    table.add_column("row", no_wrap=True)
+    for column in ("ms", "GFLOP/s", "of limit"):
+        table.add_column(column, justify="right", no_wrap=True)
+    present = keys(records)
+    for key in present:
+        table.add_column(heading(key), justify="right", no_wrap=True)
+    table.add_column("how", overflow="fold", style="dim")
+    for record in records:
+        if record.fault:
+            blank = [""] * (3 + len(present))
+            table.add_row(record.name, *blank, f"[{'bold red' if record.wrong else 'yellow'}]{escape(record.fault)}[/]")
+            continue
+        shares = [_time(record.ms["juanji"]), f"{record.gflops:.1f}", f"{record.share:.0%}"]
+        table.add_row(record.name, *shares, *(_coloured(record.ratios.get(key)) for key in present), record.algorithm)
+    if len(records) > 1:
+        table.add_section()
+        sums = [summarise(records, key) for key in present]
+        share = [f"{geometric_mean([r.share for r in records if r.share]):.0%}"] if any(r.share for r in records) else [""]
+        table.add_row("geometric mean", "", "", *share, *(_coloured(s.mean if s else None) for s in sums), "")
+        table.add_row("worst row", "", "", "", *(_coloured(s.worst if s else None) for s in sums), "")
+    return table
+
+
+def _summary_table(records: list[Record]) -> Table:
+    table = _table("all groups: geometric mean (worst)")
+    present = keys(records)
+    table.add_column("group", no_wrap=True)
+    table.add_column("rows", justify="right")
+    for key in present:
+        table.add_column(heading(key), justify="right", no_wrap=True)
+    for group, members in groups(records).items():
+        sums = (summarise(members, key) for key in present)
+        cells = (f"{_coloured(s.mean)} ({_coloured(s.worst)})" if s else "" for s in sums)
+        table.add_row(group, f"{sum(not r.fault for r in members)}/{len(members)}", *cells)
+    return table
+
+
+def _show_startup(report: Report, console: Console) -> None:
+    if report.calls:
+        table = _table("small calls")
+        table.add_column("a call on 8×8, kernel 3×3", no_wrap=True)
+        table.add_column("µs", justify="right")
+        for name, microseconds in report.calls.items():
+            table.add_row(name, f"{microseconds:.1f}")
+        console.print(table)
+    if report.first:
+        table = _table(f"first calls, ms (import juanji after numpy: {report.import_ms:.1f})")
+        table.add_column("row", no_wrap=True)
+        stages = list(dict.fromkeys(stage for stages in report.first.values() for stage in stages))
+        for stage in stages:
+            table.add_column(stage, justify="right")
+        for name, figures in report.first.items():
+            table.add_row(name, *(f"{figures[stage]:.1f}" if stage in figures else "" for stage in stages))
+        console.print(table)
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+
+
+def _time(ms: float) -> str:
+    return f"{ms:.3f}" if ms < 1 else f"{ms:.2f}" if ms < 100 else f"{ms:.0f}"
+
+
+def _coloured(ratio: float | None) -> str:
+    if ratio is None:
+        return ""
+    return f"[{'green' if ratio >= 1 else 'red'}]{_ratio(ratio)}[/]"
+
+
+def _ratio(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
+
+
+def markdown(report: Report) -> str:
+    """The table for the documents: a group a line, its geometric mean and worst row against each peer."""
+    present = keys(report.records)
+    lines = [
+        "| rows | share of the limit | " + " | ".join(heading(key) for key in present) + " |",
+        "|---|---|" + "---|" * len(present),
+    ]
+    for group, members in groups(report.records).items():
+        timed = [record for record in members if not record.fault]
+        if not timed:
+            continue
+        cells = [f"{group} ({len(timed)})", f"{geometric_mean([record.share for record in timed]):.0%}"]
+        for key in present:
+            summary = summarise(timed, key)
+            cells.append(f"{_ratio(summary.mean)} ({_ratio(summary.worst)})" if summary else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    note = (
+        "Each cell: the peer's time over ours, geometric mean of the rows (worst row). *Same*: the peer in the layout of the row; "
+        "*best*: the faster of its layouts, weights packed beforehand where it can. "
+        f"Made by `python -m bench` on: {caption(report)}."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def write_into(path: Path, text: str) -> None:
+    """Put a text between the markers of a document, which must be there."""
+    document = path.read_text(encoding="utf-8")
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{path.name} has no lines {BEGIN} and {END} to write between")
+    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")

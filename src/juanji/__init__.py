@@ -1,0 +1,39 @@
+"""juanji (卷积): convolution for Python, whole.
+
+Names are reached lazily: `import juanji` loads nothing heavy.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "conv": "juanji.convolution",
+    "plan": "juanji.convolution",
+    "Plan": "juanji.planner",
+    "Convolution": "juanji.spec",
+    "convolve": "juanji.signal",
+    "correlate": "juanji.signal",
+    "set_threads": "juanji.run",
+    "threads": "juanji.run",
+    "JuanjiError": "juanji.errors",
+}
+_MODULES = ("errors", "image", "signal", "reference")
+
+__all__ = [*_HOME, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    elif name in _MODULES:
+        value = import_module(f"juanji.{name}")
+    else:
+        raise AttributeError(f"module 'juanji' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

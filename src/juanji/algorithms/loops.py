@@ -1,0 +1,125 @@
+"""A contraction as the loops that a tile walks: its spatial axes, simplified."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from juanji.boundary import Boundary, index_map
+from juanji.contraction import Contraction
+
+
+@dataclass(frozen=True)
+class Spatial:
+    """One spatial axis of a contraction whose weights are shared.
+
+    grain: how many neighbouring elements the boundary moves together; more than 1 after an axis without kernel (the
+        colours of a pixel) was merged into this one. Sizes count elements.
+    x, y: the storage dimension of the operand whose stride is that of a step along the axis; -1 for an axis made up.
+    """
+
+    size: int
+    out: int
+    kernel: int
+    stride: int
+    dilation: int
+    low: int
+    boundary: Boundary
+    x: int
+    y: int
+    grain: int = 1
+
+    @property
+    def reach(self) -> int:
+        """Elements from the first tap to the last."""
+        return self.dilation * (self.kernel - 1) + 1
+
+    @property
+    def extent(self) -> int:
+        """How much of the padded axis is used."""
+        return (self.out - 1) * self.stride + self.reach
+
+    @property
+    def padded(self) -> bool:
+        """Whether any window leaves the array."""
+        return self.low > 0 or self.extent - self.low > self.size
+
+    @property
+    def plain(self) -> bool:
+        """Whether output positions and input positions are the same."""
+        return self.kernel == self.stride == 1 and not self.padded and self.out == self.size
+
+    @cached_property
+    def table(self) -> npt.NDArray[np.int64]:
+        """Where each place of the padded extent comes from, -1 for the constant."""
+        size, low = self.size // self.grain, self.low // self.grain
+        high = max(-(-self.extent // self.grain) - low - size, 0)
+        table = index_map(size, low, high, self.boundary.mode)
+        if self.grain > 1:
+            inside = np.arange(self.grain)
+            table = np.where(table[:, None] < 0, -1, table[:, None] * self.grain + inside).reshape(-1)
+        return np.ascontiguousarray(table)
+
+
+NO_AXIS = Spatial(1, 1, 1, 1, 1, 0, Boundary(), -1, -1)
+
+
+@dataclass(frozen=True)
+class Loops:
+    """The spatial axes in order, the innermost last, and the kernel taps over them that are kept (None: all)."""
+
+    spatial: tuple[Spatial, ...]
+    taps: tuple[tuple[int, ...], ...] | None
+    merged: bool  # whether some axis stands for several: the input must then be contiguous in them
+
+    @property
+    def pixels(self) -> int:
+        """Output positions of one image and feature."""
+        return math.prod(s.out for s in self.spatial)
+
+
+def loops(contraction: Contraction) -> Loops:
+    """The loops of a forward-like contraction, axes without a kernel merged into their outer neighbours.
+
+    An axis with one tap, stride 1 and no padding moves through input and output alike. Its outer neighbour, if it has
+    stride 1, then has the longer axis' elements as its own, with dilation and padding in units of the inner size: a row of
+    interleaved colours becomes one long row, an image under a 1×1 kernel one long line.
+    """
+    axes: list[Spatial] = []
+    names: list[int] = []
+    merged = False
+    for i in range(contraction.n):
+        x, y = contraction.x.along(f"q{i}"), contraction.y.along(f"q{i}")
+        axis = Spatial(
+            size=x.size,
+            out=contraction.extent(f"q{i}"),
+            kernel=contraction.extent(f"k{i}"),
+            stride=x.coefficient(f"q{i}"),
+            dilation=x.coefficient(f"k{i}"),
+            low=-x.offset,
+            boundary=x.boundary or Boundary(),
+            x=contraction.x.dimensions.index(x),
+            y=contraction.y.dimensions.index(y),
+        )
+        if axes and axis.plain and axes[-1].stride == 1:
+            outer, n = axes[-1], axis.size
+            merged = True
+            axes[-1] = replace(
+                outer,
+                size=outer.size * n,
+                out=outer.out * n,
+                dilation=outer.dilation * n,
+                low=outer.low * n,
+                grain=outer.grain * n,
+                x=axis.x,
+                y=axis.y,
+            )
+        else:
+            axes.append(axis)
+            names.append(i)
+    taps = contraction.taps and tuple(tuple(tap[i] for i in names) for tap in contraction.taps)
+    return Loops(tuple(axes), taps, merged)

@@ -1,0 +1,153 @@
+"""`conv` and its plan: normalise the arguments, describe, plan, run."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from juanji.describe import Activation, BoundaryLike, Padding, PerAxis, describe, spatial_axes
+from juanji.errors import DtypeError, ShapeError
+from juanji.planner import Plan, plan_for
+from juanji.spec import Convolution
+
+Array = npt.NDArray[Any]
+
+
+def conv(
+    x: npt.ArrayLike,
+    w: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    *,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+    boundary: BoundaryLike = "zero",
+    flip: bool = False,
+    sharing: str = "shared",
+    layout: str = "channels_first",
+    weight_layout: str | None = None,
+    activation: Activation = None,
+    out: Array | None = None,
+    out_dtype: npt.DTypeLike | None = None,
+    overflow: str = "saturate",
+    algorithm: str = "auto",
+    precision: str = "default",
+    threads: int | None = None,
+) -> Array:
+    """Cross-correlation of x with w over any number of spatial axes, as neural networks call convolution.
+
+    channels_first: x (N, C, *S), w (O, C/groups, *K); channels_last: x (N, *S, C), w (*K, C/groups, O). Without N the
+    result has none either. The output has floor((S + low + high − dilation·(K − 1) − 1) / stride) + 1 elements per axis.
+    Raises ShapeError, ArgumentError or DtypeError in one line; NotBuiltError names what is described but not built yet.
+
+    >>> x = np.arange(1.0, 10).reshape(1, 1, 3, 3)
+    >>> conv(x, np.array([[[[0.0, 1], [2, 3]]]]))[0, 0]
+    array([[25., 31.],
+           [43., 49.]])
+    """
+    x, w = _array("x", x), _array("w", w)
+    biased = bias is not None
+    bias = None if bias is None else _array("bias", bias)
+    single = x.ndim == spatial_axes(w.shape, sharing) + 1
+    if single:
+        x = x[None]
+        out = None if out is None else out[None]
+    options = (
+        ("stride", _key(stride)), ("padding", _key(padding)), ("dilation", _key(dilation)), ("groups", groups),
+        ("boundary", _key(boundary)), ("flip", flip), ("sharing", sharing), ("layout", layout), ("weight_layout", weight_layout),
+        ("activation", _key(activation)), ("out_dtype", None if out_dtype is None else np.dtype(out_dtype)), ("overflow", overflow),
+    )  # fmt: skip
+    y = _planned(x.shape, w.shape, x.dtype, w.dtype, biased, options, algorithm, precision)(x, w, bias, out=out, threads=threads)
+    return y[0] if single else y
+
+
+def plan(
+    x_shape: tuple[int, ...],
+    w: tuple[int, ...] | Array,
+    *,
+    dtype: npt.DTypeLike = "float32",
+    bias: bool = False,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+    boundary: BoundaryLike = "zero",
+    flip: bool = False,
+    sharing: str = "shared",
+    layout: str = "channels_first",
+    weight_layout: str | None = None,
+    activation: Activation = None,
+    out_dtype: npt.DTypeLike | None = None,
+    overflow: str = "saturate",
+    algorithm: str = "auto",
+    precision: str = "default",
+) -> Plan:
+    """The plan for a batched input shape and a weight shape, or an array of weights whose zeros may then be skipped.
+
+    >>> plan((1, 3, 224, 224), (64, 3, 7, 7), stride=2, padding=3).spec.y_shape
+    (1, 64, 112, 112)
+    """
+    taps = None
+    w_dtype = np.dtype(dtype) if np.dtype(dtype).kind == "f" else np.dtype("float32")
+    shape: tuple[int, ...]
+    if isinstance(w, np.ndarray):
+        shape, w_dtype = w.shape, w.dtype
+        if sharing == "shared":
+            order = weight_layout or ("OI*" if layout == "channels_first" else "*IO")
+            channel_axes = {"OI*": (0, 1), "*IO": (-2, -1), "O*I": (0, -1)}[order] if order in ("OI*", "*IO", "O*I") else ()
+            taps = (w != 0).any(axis=channel_axes)
+    else:
+        shape = tuple(w)
+    spec = describe(
+        x_shape, shape, dtype=dtype, w_dtype=w_dtype, out_dtype=out_dtype, bias=bias, stride=stride, padding=padding,
+        dilation=dilation, groups=groups, boundary=boundary, flip=flip, sharing=sharing, layout=layout,
+        weight_layout=weight_layout, activation=activation, overflow=overflow, taps=taps,
+    )  # fmt: skip
+    return plan_for(spec, algorithm, precision)
+
+
+def compute(
+    spec: Convolution,
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    *,
+    out: Array | None = None,
+    algorithm: str = "auto",
+    precision: str = "default",
+    threads: int | None = None,
+) -> Array:
+    """Plan and run an already described convolution."""
+    return plan_for(spec, algorithm, precision)(x, w, bias, out=out, threads=threads)
+
+
+@lru_cache(maxsize=4096)
+def _planned(
+    x_shape: tuple[int, ...],
+    w_shape: tuple[int, ...],
+    x_dtype: np.dtype[Any],
+    w_dtype: np.dtype[Any],
+    bias: bool,
+    options: tuple[tuple[str, Any], ...],
+    algorithm: str,
+    precision: str,
+) -> Plan:
+    return plan_for(describe(x_shape, w_shape, dtype=x_dtype, w_dtype=w_dtype, bias=bias, **dict(options)), algorithm, precision)
+
+
+def _array(name: str, value: npt.ArrayLike) -> Array:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fcbiuV" or array.dtype.hasobject:
+        raise DtypeError(f"{name} has dtype {array.dtype}, which is not a number that can be multiplied and added")
+    if array.ndim == 0:
+        raise ShapeError(f"{name} is a single number; it needs channels and at least one spatial axis")
+    return array
+
+
+def _key(value: Any) -> Any:
+    """The same value, hashable."""
+    return tuple(_key(v) for v in value) if isinstance(value, list | tuple | np.ndarray) else value

@@ -1,0 +1,252 @@
+"""From what a user writes to the one canonical `Convolution`: the door, where every argument is normalised and checked."""
+
+import math
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any, SupportsIndex, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from juanji import boundary as boundaries
+from juanji.errors import ArgumentError, DtypeError, NotBuiltError, ShapeError
+from juanji.spec import ACTIVATIONS, LAYOUTS, WEIGHT_LAYOUTS, Boundary, Convolution, Dtypes, Epilogue, span
+
+PerAxis = int | Sequence[int]
+Padding = int | str | Sequence[int] | Sequence[tuple[int, int]]
+BoundaryLike = str | tuple[str, float] | Boundary | Sequence[str | tuple[str, float] | Boundary]
+Activation = str | tuple[str, float] | None
+
+SHARINGS = ("shared", "tiled", "local")
+FLOATS = ("float32", "float64")
+PICTURES = ("uint8", "uint16")  # summed in float32, which holds their products with a kernel's weights
+PADDINGS = ("valid", "same", "same_lower", "full", "causal")
+
+
+def describe(
+    x_shape: Sequence[int],
+    w_shape: Sequence[int],
+    *,
+    dtype: npt.DTypeLike = "float32",
+    w_dtype: npt.DTypeLike | None = None,
+    out_dtype: npt.DTypeLike | None = None,
+    bias: bool = False,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+    boundary: BoundaryLike = "zero",
+    flip: bool = False,
+    sharing: str = "shared",
+    layout: str = "channels_first",
+    weight_layout: str | None = None,
+    activation: Activation = None,
+    overflow: str = "saturate",
+    taps: npt.NDArray[np.bool_] | None = None,
+) -> Convolution:
+    """The `Convolution` of a batched input shape and a weight shape. `taps` marks the kernel positions to keep.
+
+    Raises ArgumentError, ShapeError or DtypeError with one line that names the argument, its value and the rule.
+
+    >>> describe((1, 3, 227, 227), (96, 3, 11, 11), stride=4).y_shape
+    (1, 96, 55, 55)
+    >>> describe((1, 1, 4, 4), (1, 1, 5, 5), padding=1, dilation=2)
+    Traceback (most recent call last):
+    juanji.errors.ShapeError: kernel of size 5 with dilation 2 spans 9, but axis 0 is 4 + 1 + 1 padding = 6
+    """
+    x_shape, w_shape = tuple(map(int, x_shape)), tuple(map(int, w_shape))
+    _one_of("layout", layout, LAYOUTS)
+    _one_of("sharing", sharing, SHARINGS)
+    weight_layout = weight_layout or ("OI*" if layout == "channels_first" else "*IO")
+    _one_of("weight_layout", weight_layout, WEIGHT_LAYOUTS)
+    n = spatial_axes(w_shape, sharing)
+    if len(x_shape) != n + 2:
+        raise ShapeError(f"x of shape {x_shape} must have {n + 2} axes: batch, channels and the {n} spatial axes of w {w_shape}")
+    batch, channels, size = _split(x_shape, layout)
+    sites, features, per_group, kernel = _split_weights(w_shape, n, weight_layout, sharing)
+    groups = _integer("groups", groups, 1)
+    if channels != per_group * groups:
+        raise ShapeError(
+            f"x has {channels} channels, but w of shape {w_shape} takes {per_group}"
+            + (f" in each of {groups} groups = {per_group * groups}" if groups > 1 else "")
+        )
+    strides, dilations = per_axis("stride", stride, n, 1), per_axis("dilation", dilation, n, 1)
+    for axis, (length, k) in enumerate(zip(size, kernel, strict=True)):
+        if length < 1 or k < 1:
+            raise ShapeError(f"x (size {length}) and w (size {k}) must have at least one element along spatial axis {axis}")
+    dtypes = choose_dtypes(np.dtype(dtype), np.dtype(w_dtype if w_dtype is not None else dtype), out_dtype)
+    described = Convolution(
+        size=size,
+        kernel=kernel,
+        stride=strides,
+        dilation=dilations,
+        padding=parse_padding(padding, size, kernel, strides, dilations),
+        boundary=_parse_boundaries(boundary, n),
+        sites=sites,
+        batch=batch,
+        channels=channels,
+        features=features,
+        groups=groups,
+        layout=layout,
+        weight_layout=weight_layout,
+        flip=bool(flip),
+        dtypes=dtypes,
+        epilogue=Epilogue(bool(bias), *_parse_activation(activation)),
+        overflow=overflow,
+        taps=_kept(taps, kernel),
+    )
+    if sharing == "local" and sites != described.output:
+        raise ShapeError(f"w has sites {sites}, but sharing='local' needs one per output position {described.output}")
+    return described
+
+
+def spatial_axes(w_shape: Sequence[int], sharing: str = "shared") -> int:
+    """How many spatial axes weights of this shape have: ndim − 2, or half of it when they have sites."""
+    n, odd = divmod(len(w_shape) - 2, 1 if sharing == "shared" else 2)
+    if n < 1 or odd:
+        axes = "O, I and the spatial axes" if sharing == "shared" else "one site axis per spatial axis, O, I and the spatial axes"
+        raise ShapeError(f"w of shape {tuple(w_shape)} must have {axes}")
+    return n
+
+
+def per_axis(name: str, value: object, n: int, least: int) -> tuple[int, ...]:
+    """One integer per spatial axis from an integer or a sequence of n.
+
+    >>> per_axis("stride", (1, 2), 2, 1)
+    (1, 2)
+    """
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        values = tuple(_integer(name, v, least) for v in value)
+        if len(values) != n:
+            raise ArgumentError(f"{name} (={value!r}) must be one integer or one per spatial axis, and there are {n}")
+        return values
+    return (_integer(name, value, least),) * n
+
+
+def parse_padding(
+    padding: object, size: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
+) -> tuple[tuple[int, int], ...]:
+    """(low, high) per axis from an integer, one integer per axis, pairs, or a mode of `PADDINGS`.
+
+    "same" gives ceil(size / stride) outputs with the odd element at the end, "same_lower" at the start; "causal" pads
+    low only, so that no output sees a later input.
+
+    >>> parse_padding("same", (6,), (3,), (2,), (1,))
+    ((0, 1),)
+    """
+    n = len(size)
+    if isinstance(padding, str):
+        _one_of("padding", padding, PADDINGS)
+        return tuple(_mode(padding, *axis) for axis in zip(size, kernel, stride, dilation, strict=True))
+    if isinstance(padding, Iterable):
+        values = list(padding)
+        if len(values) != n:
+            raise ArgumentError(f"padding (={padding!r}) must be an integer, one per spatial axis, pairs or a mode, and there are {n} axes")
+        return tuple(_pair(padding, value) for value in values)
+    side = _integer("padding", padding, 0)
+    return ((side, side),) * n
+
+
+def _mode(mode: str, size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+    reach = span(kernel, dilation) - 1
+    match mode:
+        case "valid":
+            return 0, 0
+        case "full":
+            return reach, reach
+        case "causal":
+            return reach, 0
+    total = max((-(-size // stride) - 1) * stride + reach + 1 - size, 0)
+    small, large = total // 2, total - total // 2
+    return (small, large) if mode == "same" else (large, small)
+
+
+def _pair(padding: object, value: object) -> tuple[int, int]:
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        sides = tuple(_integer("padding", side, 0) for side in value)
+        if len(sides) != 2:
+            raise ArgumentError(f"padding (={padding!r}) must give (low, high) for an axis, not {value!r}")
+        return cast(tuple[int, int], sides)
+    side = _integer("padding", value, 0)
+    return side, side
+
+
+def _parse_boundaries(boundary: BoundaryLike, n: int) -> tuple[Boundary, ...]:
+    one = isinstance(boundary, str | Boundary) or (isinstance(boundary, tuple) and boundary[:1] == ("constant",) and len(boundary) == 2
+                                                    and not isinstance(boundary[1], str | tuple))
+    if one:
+        return (boundaries.parse(boundary),) * n
+    if not isinstance(boundary, Sequence) or len(boundary) != n:
+        raise ArgumentError(f"boundary (={boundary!r}) must be one mode or one per spatial axis, and there are {n}")
+    return tuple(boundaries.parse(b) for b in boundary)
+
+
+def _parse_activation(activation: Activation) -> tuple[str | None, float]:
+    if activation is None:
+        return None, 0.0
+    name, *rest = (activation,) if isinstance(activation, str) else activation
+    _one_of("activation", name, tuple(ACTIVATIONS))
+    default = ACTIVATIONS[name]
+    if rest and default is None:
+        raise ArgumentError(f"activation (={activation!r}): {name} takes no parameter")
+    return name, float(rest[0]) if rest else (default or 0.0)
+
+
+def choose_dtypes(x: np.dtype[Any], w: np.dtype[Any], out: npt.DTypeLike | None) -> Dtypes:
+    """The types of the sum and the output for an input and weights, or an error that names what is not built yet."""
+    for name, dtype in (("x", x), ("w", w)):
+        if dtype.kind not in "fcbiuV" or dtype.hasobject:
+            raise DtypeError(f"{name} has dtype {dtype}, which is not a number that can be multiplied and added")
+    if x.name in PICTURES and w.name in FLOATS:
+        total = np.dtype("float32")
+        result = np.dtype(out) if out is not None else total
+    else:
+        total = np.result_type(x, w)
+        result = np.dtype(out) if out is not None else total
+        if x.name not in FLOATS or w.name not in FLOATS:
+            raise NotBuiltError(f"x of {x} with w of {w} is not built yet; float32, float64 and uint8 or uint16 with float weights are")
+    if result.name not in (*FLOATS, *PICTURES) or (result.name in FLOATS and result != total):
+        raise NotBuiltError(f"out_dtype (={result}) is not built yet for sums in {total}; {total}, uint8 and uint16 are")
+    if result.name in PICTURES and total.name != "float32":
+        raise NotBuiltError(f"out_dtype (={result}) is not built yet for sums in {total}; it is for float32")
+    return Dtypes(x.name, w.name, total.name, result.name)
+
+
+def _split(x_shape: tuple[int, ...], layout: str) -> tuple[int, int, tuple[int, ...]]:
+    if layout == "channels_first":
+        return x_shape[0], x_shape[1], x_shape[2:]
+    return x_shape[0], x_shape[-1], x_shape[1:-1]
+
+
+def _split_weights(
+    w_shape: tuple[int, ...], n: int, weight_layout: str, sharing: str
+) -> tuple[tuple[int, ...] | None, int, int, tuple[int, ...]]:
+    sites, body = (None, w_shape) if sharing == "shared" else (w_shape[:n], w_shape[n:])
+    match weight_layout:
+        case "OI*":
+            return sites, body[0], body[1], body[2:]
+        case "*IO":
+            return sites, body[-1], body[-2], body[:-2]
+        case _:
+            return sites, body[0], body[-1], body[1:-1]
+
+
+def _kept(taps: npt.NDArray[np.bool_] | None, kernel: tuple[int, ...]) -> tuple[tuple[int, ...], ...] | None:
+    if taps is None or np.count_nonzero(taps) == math.prod(kernel):
+        return None
+    return tuple(tuple(int(k) for k in tap) for tap in np.argwhere(taps))
+
+
+def _integer(name: str, value: object, least: int) -> int:
+    try:
+        number = operator.index(cast(SupportsIndex, value))
+    except TypeError:
+        raise ArgumentError(f"{name} (={value!r}) must be an integer") from None
+    if number < least:
+        raise ArgumentError(f"{name} (={value!r}) must be at least {least}")
+    return number
+
+
+def _one_of(name: str, value: object, valid: Sequence[str]) -> None:
+    if value not in valid:
+        raise ArgumentError(f"{name} (={value!r}) must be one of {', '.join(valid)}")

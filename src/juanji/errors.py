@@ -1,0 +1,38 @@
+"""The exception tree.
+
+    JuanjiError
+    ├── ArgumentError (ValueError)            an argument breaks a rule; the message names it, its value and the rule
+    │   └── ShapeError                        shapes that do not fit; the message shows the arithmetic
+    ├── DtypeError (TypeError)                an element type that has no meaning here
+    ├── NotBuiltError (NotImplementedError)   a described operator that no algorithm computes yet
+    ├── FileError (OSError)                   a file that is missing, damaged or of an unknown kind
+    └── CompileError (RuntimeError)           the code generator broke one of its own rules: a bug, please report it
+"""
+
+
+class JuanjiError(Exception):
+    """Root of everything that juanji raises on purpose."""
+
+
+class ArgumentError(JuanjiError, ValueError):
+    """An argument breaks a rule."""
+
+
+class ShapeError(ArgumentError):
+    """Shapes that do not fit together."""
+
+
+class DtypeError(JuanjiError, TypeError):
+    """An element type that has no meaning here."""
+
+
+class NotBuiltError(JuanjiError, NotImplementedError):
+    """A described operator that no algorithm computes yet."""
+
+
+class FileError(JuanjiError, OSError):
+    """A file that is missing, damaged or of an unknown kind."""
+
+
+class CompileError(JuanjiError, RuntimeError):
+    """The code generator broke one of its own rules."""

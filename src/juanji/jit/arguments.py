@@ -1,0 +1,34 @@
+"""How a compiled kernel gets its arguments: one pointer to a row of 64-bit words, each with a name.
+
+Sizes, strides, paddings and boundaries all travel here, so that one piece of code serves every picture size, view,
+batch and boundary. `HEAD` changes from call to call; the rest is fixed when a plan is made.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from juanji.jit.emit import I64, PTR, Emitter, Value
+
+HEAD = ("x", "w", "bias", "y", "scratch", "begin", "end")
+POINTERS = frozenset(("x", "w", "bias", "y", "scratch", "constants"))
+
+
+class Arguments:
+    """Names to values inside a function whose argument is the row's pointer. All are loaded where it is made."""
+
+    def __init__(self, e: Emitter, row: Value, names: Sequence[str]):
+        self.row = row
+        self.values = {
+            name: e.load(PTR if name in POINTERS or name.startswith("map") else I64, row + 8 * place, 8)
+            for place, name in enumerate(names)
+        }
+
+    def __getitem__(self, name: str) -> Value:
+        return self.values[name]
+
+
+def pack(names: Sequence[str], values: Mapping[str, int]) -> list[int]:
+    """The row's fixed words in order; what `HEAD` names is 0 until a call fills it."""
+    missing = [name for name in names if name not in HEAD and name not in values]
+    if missing:
+        raise KeyError(f"no value for {', '.join(missing)}")
+    return [0 if name in HEAD else values[name] for name in names]

@@ -1,0 +1,297 @@
+"""The channel tile: lanes along the output channels, for dense layers; and its lane-wise kin for depthwise ones.
+
+One chunk is a run of neighbouring output pixels (whole rows, or part of one). For each chunk:
+
+    panel      the part of the input under it, padded, in the sum's type: pixel by pixel in blocks of channels
+               (channels-last input), or plane by plane (channels-first); or the input itself where it needs nothing
+    tile       acc[pixel, vector] over `pixels` × `vectors`: x is broadcast from memory at any address, weights are
+               loaded as vectors; lane-wise, x is a vector as well and lanes are the channels of a depthwise layer
+    blocks     the reduction is cut into blocks of channels so that the weights of one block and one tile stay in the
+               L1 cache; a chain of sums is put down in `sums` and taken up again by the next block, never restarted
+    store      channels-last outputs leave from the tile; channels-first ones are transposed in registers, chunk by chunk
+
+The sum of each output runs over channel block, taps, channel, in this order, in one chain of fused multiply-adds that
+starts from the bias. Where a pixel's window lies is a table of offsets, so that kernel sizes, strides, dilations and
+channel counts are arguments: one piece of code serves all layers of a network that share a tile shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.elements import SCALARS, finish
+from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value, Var
+from juanji.jit.ieee import ieee_mode
+from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler, pixel_filler
+from juanji.jit.target import Target
+
+MOST_UNROLLED = 320
+
+
+@dataclass(frozen=True)
+class ChannelCode:
+    """Everything that the code depends on."""
+
+    x: str
+    total: str
+    y: str
+    axes: int
+    planar: bool  # channels-first input
+    panel: bool  # False: the input is read where it lies
+    unit_x: bool
+    channels_last_y: bool
+    lanewise: bool
+    bias: bool
+    activation: str | None
+    pixels: int
+    vectors: int
+    steps: int  # reduction steps of the innermost loop if so few that it is unrolled, else 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arguments, in order."""
+        fields = ("out", "box", "taps", "tap", "reach", "stride", "map", "xs", "ps", "lin")
+        axes = tuple(f"{name}{axis}" for axis in range(self.axes) for name in fields)
+        return (
+            *HEAD, *LINE_ARGUMENTS, *axes, "map_offsets",
+            "groups", "channels", "blocks_c", "steps", "panels", "panel_c", "split", "splits", "blocks_f", "count_f", "xs_n", "xs_c", "ps_b", "ps_c",
+            "ys_n", "ys_c", "ys_p", "sums", "step", "inner", "whole", "channels_all",
+        )  # fmt: skip
+
+
+def emit_channel(code: ChannelCode, target: Target) -> str:
+    """The IR of one kernel."""
+    e = Emitter(target.vector_bits, target.masks)
+    total = SCALARS[code.total]
+    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
+        a = Arguments(e, row, code.names)
+        with e.loop(a["begin"], a["end"]) as item:
+            _item(e, code, a, item)
+    if code.panel:
+        line = Line(code.x, total, 1, code.unit_x, code.axes)
+        (line_filler if code.planar else pixel_filler)(e, line, code.names)
+    return e.text()
+
+
+def _item(e: Emitter, code: ChannelCode, a: Arguments, item: Value) -> None:
+    """One item of work: image, group, chunk of pixels, share of the features."""
+    total = Type(SCALARS[code.total])
+    vector = e.vector(total.scalar)
+    width = vector.lanes * code.vectors
+    rest, split = _divide(item, a["splits"])
+    origin: list[Value] = []
+    for axis in reversed(range(code.axes)):
+        rest, place = _divide(rest, e.int((a[f"out{axis}"] + a[f"box{axis}"] - 1) // a[f"box{axis}"]))
+        origin.insert(0, place * a[f"box{axis}"])  # type: ignore[arg-type]
+    image, group = _divide(rest, a["groups"])
+    extent = [e.int(e.least(a[f"box{axis}"], a[f"out{axis}"] - origin[axis])) for axis in range(code.axes)]
+    pixels, linear = extent[0], origin[0] * a["lin0"]
+    for axis in range(1, code.axes):
+        pixels = e.int(pixels * extent[axis])
+        linear = linear + origin[axis] * a[f"lin{axis}"]
+
+    xs = a["x"] + image * a["xs_n"] + group * a["channels"] * a["xs_c"]
+    ys = a["y"] + image * a["ys_n"] + group * a["count_f"] * a["ys_c"] + linear * a["ys_p"]
+    if code.panel:
+        base = a["scratch"]
+        _panel(e, code, a, origin, extent, xs)
+    else:
+        base = xs
+        for axis, place in enumerate(origin):
+            base = base + place * a[f"stride{axis}"] * a[f"xs{axis}"]
+
+    f_end = e.least((split + 1) * a["split"], a["blocks_f"])
+    with e.loop(split * a["split"], f_end) as block_f:
+        f = block_f * width
+        place = group * a["blocks_f"] + block_f
+        bias = a["bias"] + place * (width * total.bytes)
+        weights = e.var(PTR, a["w"] + place * a["step"])
+        goal = ys + f * a["ys_c"]
+        features = a["count_f"] - f
+        with e.loop(0, a["blocks_c"]) as block_c:
+            first = e.compare("eq", block_c, e.int(0))
+            last = e.compare("eq", block_c + 1, a["blocks_c"])
+            source = base + (block_f if code.lanewise else block_c) * a["ps_b"]
+            with e.loop(0, pixels, code.pixels) as p:
+                _tile(e, code, a, (source, weights.get(), bias, goal), (p, pixels, features), first, last)
+            weights.set(weights.get() + a["steps"] * (width * total.bytes))
+        if not code.channels_last_y:
+            _transposed(e, code, a, goal, pixels, features)
+
+
+def _divide(number: Value, by: Value) -> tuple[Value, Value]:
+    quotient = number // by
+    return quotient, number - quotient * by
+
+
+def _panel(e: Emitter, code: ChannelCode, a: Arguments, origin: list[Value], extent: list[Value], xs: Value) -> None:
+    """Fill the panel for one chunk: one line per channel and outer place, or one row of pixels per outer place."""
+    total = Type(SCALARS[code.total])
+    last = code.axes - 1
+    null = Value(e, PTR, "null")
+    first = e.int(origin[last] * a[f"stride{last}"])
+    count = e.int((extent[last] - 1) * a[f"stride{last}"] + a[f"reach{last}"])
+
+    def walk(axis: int, source: Value, outside: Value, goal: Value) -> None:
+        if axis == last:
+            e.call("fill_line", a.row, goal, source, outside, first, count)
+            return
+        reach = (extent[axis] - 1) * a[f"stride{axis}"] + a[f"reach{axis}"]
+        with e.loop(0, reach) as j:
+            where = e.load(I64, a[f"map{axis}"] + (origin[axis] * a[f"stride{axis}"] + j) * 8, 8)
+            known = e.compare("sge", where, e.int(0))
+            constant = e.select(known, outside, a["constants"] + axis * total.bytes)
+            walk(axis + 1, source + e.select(known, where, e.int(0)) * a[f"xs{axis}"], constant, goal + j * a[f"ps{axis}"])
+
+    if code.planar:
+        with e.loop(0, a["channels"]) as channel:
+            walk(0, xs + channel * a["xs_c"], null, a["scratch"] + channel * a["ps_c"])
+    else:
+        walk(0, xs, null, a["scratch"])
+
+
+def _tile(
+    e: Emitter,
+    code: ChannelCode,
+    a: Arguments,
+    pointers: tuple[Value, Value, Value, Value],
+    counts: tuple[Value, Value, Value],
+    first: Value,
+    last: Value,
+) -> None:
+    """acc[pixel, vector] over one block of the reduction: taken up from the bias or `sums`, put down in `sums` or the output."""
+    source, weights, bias, goal = pointers
+    p, pixels, features = counts
+    total = Type(SCALARS[code.total])
+    vector = e.vector(total.scalar)
+    width = vector.bytes * code.vectors
+    windows, places = [], []
+    for i in range(code.pixels):
+        place = e.int(e.least(p + i, pixels - 1))  # past the end of the chunk its last pixel is computed again
+        places.append(place)
+        windows.append(source + e.load(I64, a["map_offsets"] + place * 8, 8))
+    sums = a["scratch"] + a["sums"] + p * width
+    start = e.select(first, bias, sums) if code.bias else sums
+    pitch = e.select(first, e.int(0), e.int(width)) if code.bias else e.int(width)
+    acc: list[list[Var]] = []
+    for i in range(code.pixels):
+        row = []
+        for v in range(code.vectors):
+            if code.bias:
+                row.append(e.var(vector, e.load(vector, start + i * pitch + v * vector.bytes, total.bytes)))
+            else:
+                row.append(e.var(vector, e.zero(vector)))
+        acc.append(row)
+    if not code.bias:
+        with e.otherwise(first):
+            for i in range(code.pixels):
+                for v in range(code.vectors):
+                    acc[i][v].set(e.load(vector, start + (i * width + v * vector.bytes), total.bytes))
+
+    w = e.var(PTR, weights)
+
+    def reduce(axis: int, offset: Int) -> None:
+        if axis < code.axes:
+            with e.loop(0, a[f"taps{axis}"]) as tap:
+                reduce(axis + 1, offset + tap * a[f"tap{axis}"])
+            return
+        if code.steps:
+            for step in range(code.steps):
+                at = offset + a["ps_c"] * step if code.planar or code.lanewise else offset + step * total.bytes
+                _step(e, code, w.get() + step * width, windows, at, acc)
+            w.set(w.get() + code.steps * width)
+            return
+        at_var = e.var(I64, e.int(offset))
+        with e.loop(0, a["inner"]):
+            _step(e, code, w.get(), windows, at_var.get(), acc)
+            w.set(w.get() + width)
+            at_var.set(at_var.get() + (a["ps_c"] if code.planar or code.lanewise else total.bytes))
+
+    reduce(0, 0)
+
+    finished = [[acc[i][v].get() for v in range(code.vectors)] for i in range(code.pixels)]
+    if not code.channels_last_y:
+        for i in range(code.pixels):
+            for v in range(code.vectors):
+                e.store(finished[i][v], sums + (i * width + v * vector.bytes), total.bytes)
+        return
+    with e.otherwise(last):
+        for i in range(code.pixels):
+            for v in range(code.vectors):
+                e.store(finished[i][v], sums + (i * width + v * vector.bytes), total.bytes)
+    with e.when(last):
+        out = Type(SCALARS[code.y])
+        parameter = e.load(total, a["constants"] + code.axes * total.bytes)
+        stored = [[finish(e, value, code.y, code.activation, parameter) for value in row] for row in finished]
+        whole = e.compare("sge", features, e.int(vector.lanes * code.vectors))
+        rows = [goal + place * a["ys_p"] for place in places]
+        with e.when(whole):
+            for i in range(code.pixels):
+                for v in range(code.vectors):
+                    e.store(stored[i][v], rows[i] + v * vector.lanes * out.bytes)
+        with e.otherwise(whole):
+            for i in range(code.pixels):
+                for v in range(code.vectors):
+                    count = e.int(e.most(e.least(features - v * vector.lanes, vector.lanes), 0))
+                    e.store_first(stored[i][v], rows[i] + v * vector.lanes * out.bytes, count)
+
+
+def _step(e: Emitter, code: ChannelCode, w: Value, windows: list[Value], at: Int, acc: list[list[Var]]) -> None:
+    """One step of the reduction: `vectors` of weights meet one element, or one vector, of each pixel's window."""
+    vector = acc[0][0].type
+    element = Type(vector.scalar)
+    loaded = [e.load(vector, w + v * vector.bytes, element.bytes) for v in range(code.vectors)]
+    for i, window in enumerate(windows):
+        if code.lanewise:
+            for v in range(code.vectors):
+                acc[i][v].set(e.fma(e.load(vector, window + at + v * vector.bytes, element.bytes), loaded[v], acc[i][v].get()))
+            continue
+        x = e.splat(e.load(element, window + at), vector.lanes)
+        for v in range(code.vectors):
+            acc[i][v].set(e.fma(x, loaded[v], acc[i][v].get()))
+
+
+def _transposed(e: Emitter, code: ChannelCode, a: Arguments, goal: Value, pixels: Value, features: Value) -> None:
+    """Move the sums of a chunk from pixel-major to feature-major, squares of lanes × lanes at a time, and finish them."""
+    total = Type(SCALARS[code.total])
+    out = Type(SCALARS[code.y])
+    vector = e.vector(total.scalar)
+    lanes, width = vector.lanes, vector.bytes * code.vectors
+    parameter = e.load(total, a["constants"] + code.axes * total.bytes)
+    count = e.int(e.least(pixels, lanes))
+    buffer = e.stack(Type(out.scalar, lanes), lanes)
+    f_end = e.least(features, lanes * code.vectors)
+    with e.loop(0, f_end, lanes) as f, e.loop(0, pixels, lanes) as next_p:
+        p = e.int(e.most(e.least(next_p, pixels - lanes), 0))
+        corner = a["scratch"] + a["sums"] + p * width + f * total.bytes
+        rows = [e.load(vector, corner + i * width, total.bytes) for i in range(lanes)]
+        columns = [finish(e, column, code.y, code.activation, parameter) for column in transpose(e, rows)]
+        start = goal + f * a["ys_c"] + p * a["ys_p"]
+        square = e.compare("sge", e.int(e.least(f_end - f, pixels)), e.int(lanes))
+        with e.when(square):
+            for i, column in enumerate(columns):
+                e.store(column, start + i * a["ys_c"])
+        with e.otherwise(square):
+            for i, column in enumerate(columns):
+                e.store(column, buffer + i * column.type.bytes)
+            with e.loop(0, e.least(f_end - f, lanes)) as i:
+                column = e.load(Type(out.scalar, lanes), buffer + i * (lanes * out.bytes))
+                e.store_first(column, start + i * a["ys_c"], count)
+
+
+def transpose(e: Emitter, rows: list[Value]) -> list[Value]:
+    """The columns of a square of vectors: log2(lanes) rounds that swap ever larger off-diagonal blocks."""
+    lanes = rows[0].type.lanes
+    distance = 1
+    while distance < lanes:
+        upper = [lane if not lane & distance else lanes + lane - distance for lane in range(lanes)]
+        lower = [lane + distance if not lane & distance else lanes + lane for lane in range(lanes)]
+        swapped = list(rows)
+        for i in range(lanes):
+            if not i & distance:
+                swapped[i] = e.shuffle(rows[i], rows[i + distance], upper)
+                swapped[i + distance] = e.shuffle(rows[i], rows[i + distance], lower)
+        rows = swapped
+        distance *= 2
+    return rows

@@ -1,0 +1,139 @@
+"""Line buffers: boundary, element type, stride phases and foreign strides are dealt with here, once per line.
+
+A line is what one row of the input looks like to a tile: `count` elements of the padded extent from coordinate `first`,
+as numbers of the sum's type. With a stride s along the line, the elements of one residue mod s lie together
+(phase f of element i is i mod s, at place i // s), so that the lanes of a vector are neighbours in memory again.
+"""
+
+from dataclasses import dataclass
+
+from juanji.jit.arguments import Arguments
+from juanji.jit.elements import SCALARS, read
+from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value
+
+LINE_ARGUMENTS = ("constants", "map_w", "size_w", "low_w", "xs_w", "phase", "line", "slack")
+
+
+@dataclass(frozen=True)
+class Line:
+    """What the code of a line filler depends on."""
+
+    dtype: str  # of the input
+    total: str  # scalar type of the sum
+    stride: int  # along the line
+    unit: bool  # whether neighbours of the input lie together in memory
+    axes: int  # spatial axes: the place of the line's own constant among `constants`
+
+
+def line_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str = "fill_line") -> None:
+    """Emits fill_line(row of arguments, destination, source, constant or null, first, count).
+
+    source: where element 0 of the input's row lies; constant: points to the number that the whole row consists of when
+    an outer axis is outside, else null. What lies left and right of the row comes from the map of the line's axis.
+    """
+    total = Type(line.total)
+    vector = e.vector(line.total)
+    element = total.bytes
+    with e.function(name, PTR, PTR, PTR, PTR, I64, I64, internal=True) as (row, goal, source, constant, first, count):
+        a = Arguments(e, row, names)
+        inside = e.compare("eq", constant, Value(e, PTR, "null"))
+        beyond = a["constants"] + (line.axes - 1) * element
+        low, size = a["low_w"], a["size_w"]
+        start = e.least(e.most(low - first, e.int(0)), count)
+        stop = e.most(e.least(low + size - first, count), start)
+
+        def place(i: Value) -> Value:
+            if line.stride == 1:
+                return goal + i * element
+            return goal + (i % line.stride) * a["phase"] + (i // line.stride) * element
+
+        with e.when(e.compare("ne", a["slack"], e.int(0))), e.loop(0, a["line"], vector.bytes) as at:
+            e.store(e.zero(vector), goal + at, element)
+        for begin, end in ((e.int(0), start), (stop, count)):
+            with e.loop(begin, end) as i:
+                where = e.load(I64, a["map_w"] + (first + i) * 8, 8)
+                known = e.compare("sge", where, e.int(0))
+                with e.otherwise(known):
+                    e.store(e.load(total, beyond), place(i))
+                with e.when(known):
+                    with e.when(inside):
+                        e.store(read(e, source + where * a["xs_w"], line.dtype, total), place(i))
+                    with e.otherwise(inside):
+                        e.store(e.load(total, constant), place(i))
+        with e.otherwise(inside):
+            number = e.load(total, constant)
+            with e.loop(start, stop) as i:
+                e.store(number, place(i))
+        with e.when(inside):
+            begin = source + (first - low) * a["xs_w"]
+            if line.unit and line.stride == 1:
+                _copy(e, begin, goal, start, stop, line.dtype, vector)
+            else:
+                with e.loop(start, stop) as i:
+                    e.store(read(e, begin + i * a["xs_w"], line.dtype, total), place(i))
+
+
+def _copy(e: Emitter, source: Value, goal: Value, start: Int, stop: Int, dtype: str, vector: Type) -> None:
+    """Neighbours to neighbours, a vector at a time; the last vector overlaps the one before."""
+    size = Type(SCALARS[dtype]).bytes
+    element = Type(vector.scalar).bytes
+    lanes = vector.lanes
+    wide = e.compare("sge", stop - start, e.int(lanes))
+    with e.when(wide), e.loop(start, stop, lanes) as i:
+        at = e.least(i, stop - lanes)
+        e.store(read(e, source + at * size, dtype, vector), goal + at * element)
+    with e.otherwise(wide), e.loop(start, stop) as i:
+        e.store(read(e, source + i * size, dtype, Type(vector.scalar)), goal + i * element)
+
+
+def pixel_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str = "fill_line") -> None:
+    """Emits fill_line for channels-last input: a row of pixels, cut into blocks of `panel_c` channels `ps_b` bytes apart.
+
+    Same arguments as `line_filler`'s. A block holds its pixels one after the other, `panel_c` elements each; where one
+    block holds all channels of the array, the inside of a row is one run of neighbours.
+    """
+    total = Type(line.total)
+    vector = e.vector(line.total)
+    element, size = total.bytes, Type(SCALARS[line.dtype]).bytes
+    with e.function(name, PTR, PTR, PTR, PTR, I64, I64, internal=True) as (row, goal, source, constant, first, count):
+        a = Arguments(e, row, names)
+        inside = e.compare("eq", constant, Value(e, PTR, "null"))
+        beyond = a["constants"] + (line.axes - 1) * element
+        low = a["low_w"]
+        start = e.least(e.most(low - first, e.int(0)), count)
+        stop = e.most(e.least(low + a["size_w"] - first, count), start)
+        block = a["panel_c"]
+
+        def fill(i: Value, number: Value) -> None:
+            with e.loop(0, a["panels"]) as b:
+                start_of = goal + b * a["ps_b"] + i * block * element
+                with e.loop(0, block) as c:
+                    e.store(number, start_of + c * element)
+
+        def copy(i: Value, pixel: Value) -> None:
+            with e.loop(0, a["panels"]) as b:
+                channels = e.least(block, a["channels_all"] - b * block)
+                _copy(e, pixel + b * block * size, goal + b * a["ps_b"] + i * block * element, e.int(0), channels, line.dtype, vector)
+
+        for begin, end in ((e.int(0), start), (stop, count)):
+            with e.loop(begin, end) as i:
+                where = e.load(I64, a["map_w"] + (first + i) * 8, 8)
+                known = e.compare("sge", where, e.int(0))
+                with e.otherwise(known):
+                    fill(i, e.load(total, beyond))
+                with e.when(known):
+                    with e.when(inside):
+                        copy(i, source + where * a["xs_w"])
+                    with e.otherwise(inside):
+                        fill(i, e.load(total, constant))
+        with e.otherwise(inside):
+            number = e.load(total, constant)
+            with e.loop(start, stop) as i:
+                fill(i, number)
+        with e.when(inside):
+            begin = source + (first - low) * a["xs_w"]
+            run = e.compare("ne", a["whole"], e.int(0))
+            with e.when(run):
+                _copy(e, begin, goal, start * block, stop * block, line.dtype, vector)
+            with e.otherwise(run), e.loop(start, stop) as i:
+                copy(i, begin + i * a["xs_w"])

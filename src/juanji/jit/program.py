@@ -1,0 +1,54 @@
+"""A contraction and a schedule, made runnable: what a compiled kernel is called with, and how its operands are laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from juanji.jit.arguments import HEAD, pack
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Program:
+    """Everything about a kernel but its machine code.
+
+    items: independent pieces of work, numbered; any split of them over calls and threads gives the same bits.
+    scratch: bytes that each thread needs.
+    words: the fixed arguments by name. x_strides: how the names of the input's strides follow from an array's.
+    tables: arrays that the words point into.
+    """
+
+    code: Any  # a frozen dataclass that the generated code depends on, and nothing else
+    emit: Callable[..., str]
+    names: tuple[str, ...]
+    words: Mapping[str, int]
+    x_axes: Mapping[str, int]
+    contiguous: tuple[int, ...]  # the input's dimensions that must lie as in a C-contiguous array, innermost first
+    items: int
+    scratch: int
+    pack_weights: Callable[[Array], Array]
+    pack_bias: Callable[[Array], Array]
+    tables: tuple[Array, ...] = field(default=())
+
+    def row(self, x_strides: tuple[int, ...]) -> npt.NDArray[np.int64]:
+        """The row of arguments for an input with these strides in bytes."""
+        strides = {name: x_strides[dimension] if dimension >= 0 else 0 for name, dimension in self.x_axes.items()}
+        return np.array(pack(self.names, {**self.words, **strides}), np.int64)
+
+    def fits(self, shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> bool:
+        """Whether an array can be read where it lies."""
+        step = itemsize
+        for dimension in self.contiguous:
+            if strides[dimension] != step and shape[dimension] > 1:
+                return False
+            step *= shape[dimension]
+        return True
+
+
+__all__ = ["HEAD", "Program"]

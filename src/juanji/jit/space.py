@@ -1,0 +1,277 @@
+"""The space tile: lanes along the innermost spatial axis, for pictures, signals and few channels.
+
+For one band of output rows and one block of columns, `rows` output rows at a time:
+
+    lines      every input row that these output rows need, for every channel and outer tap, either where it lies in
+               the input or in a line buffer (panels.py), behind a table of pointers
+    tile       acc[row, feature, vector] over `rows` × `features` × `vectors`; a loaded vector of the input serves every
+               (output row, kernel row) pair that meets it, and every feature; weights are broadcast from memory
+
+The sum of each output runs over channel, outer taps, kernel row, kernel column, in this order, in one chain of fused
+multiply-adds that starts from the bias: neither the blocking nor the tile's shape shows in the bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.elements import SCALARS, finish
+from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value, Var
+from juanji.jit.ieee import ieee_mode
+from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler
+from juanji.jit.target import Target
+
+MOST_UNROLLED = 320  # multiply-adds in one straight piece of code: more cost compile time and run no faster
+
+
+@dataclass(frozen=True)
+class SpaceCode:
+    """Everything that the code depends on; sizes, strides, paddings, boundaries and channel counts are arguments."""
+
+    x: str
+    total: str
+    y: str
+    outer: int  # spatial axes before the last two
+    kernel: tuple[int, int]  # rows, columns
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    unit_x: bool
+    unit_y: bool
+    bias: bool
+    activation: str | None
+    taps: tuple[tuple[int, int], ...] | None  # the taps that are kept, None for all
+    rows: int
+    features: int
+    vectors: int
+
+    @property
+    def window(self) -> int:
+        """Input rows that one tile's output rows reach over."""
+        return (self.rows - 1) * self.stride[0] + (self.kernel[0] - 1) * self.dilation[0] + 1
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arguments, in order."""
+        outer = tuple(f"{name}{axis}" for axis in range(self.outer) for name in ("out", "taps", "stride", "dilation", "map", "xs", "ys"))
+        return (
+            *HEAD, *LINE_ARGUMENTS, *outer,
+            "parameter", "groups", "channels", "blocks_f", "count_f", "xs_n", "xs_c", "ys_n", "ys_c", "ys_h", "ys_w",
+            "bands", "band", "out_h", "map_h", "xs_h", "blocks_w", "block_w", "out_w", "depth",
+        )  # fmt: skip
+
+
+def emit_space(code: SpaceCode, target: Target) -> str:
+    """The IR of one kernel."""
+    e = Emitter(target.vector_bits, target.masks)
+    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
+        a = Arguments(e, row, code.names)
+        with e.loop(a["begin"], a["end"]) as item:
+            _item(e, code, a, item)
+    n = code.outer + 2
+    line = Line(code.x, Type(SCALARS[code.total]).scalar, code.stride[1], code.unit_x, n)
+    line_filler(e, line, code.names)
+    return e.text()
+
+
+def _item(e: Emitter, code: SpaceCode, a: Arguments, item: Value) -> None:
+    """One item of work: image, group, outer output position, band of rows, block of columns."""
+    rest, block = _divide(item, a["blocks_w"])
+    rest, band = _divide(rest, a["bands"])
+    outer: list[Value] = []
+    for axis in reversed(range(code.outer)):
+        rest, place = _divide(rest, a[f"out{axis}"])
+        outer.insert(0, place)
+    image, group = _divide(rest, a["groups"])
+
+    total = Type(SCALARS[code.total])
+    vector = e.vector(total.scalar)
+    width = vector.lanes * code.vectors
+    kh, kw = code.kernel
+    first = block * a["block_w"]
+    columns = e.least(a["block_w"], a["out_w"] - first)
+    v_first = first * code.stride[1]
+    count = (columns - 1) * code.stride[1] + ((kw - 1) * code.dilation[1] + 1)
+    xs = a["x"] + image * a["xs_n"] + group * a["channels"] * a["xs_c"]
+    ys = a["y"] + image * a["ys_n"] + group * a["count_f"] * a["ys_c"] + first * a["ys_w"]
+    for axis, place in enumerate(outer):
+        ys = ys + place * a[f"ys{axis}"]
+    weights = a["w"] + group * a["blocks_f"] * a["depth"] * (kh * kw * code.features * total.bytes)
+    bias = a["bias"] + group * a["count_f"] * total.bytes
+
+    # A row that needs no padding, conversion or phases is used where it lies, unless a tile would reach past its end.
+    plain = code.unit_x and code.stride[1] == 1 and code.x == code.total
+    inside = e.compare("sge", v_first, a["low_w"])
+    inside = e.arith("and", inside, e.compare("sle", v_first + count, a["low_w"] + a["size_w"]))
+    inside = e.arith("and", inside, e.compare("eq", a["slack"], e.int(0)))
+
+    h_from = band * a["band"]
+    h_to = e.least(h_from + a["band"], a["out_h"])
+    with e.loop(h_from, h_to, code.rows) as h_next:
+        h = e.least(h_next, a["out_h"] - code.rows)
+        _lines(e, code, a, outer, xs, h, (v_first, count), inside if plain else None)
+        with e.loop(0, a["blocks_f"]) as block_f:
+            f = e.least(block_f * code.features, a["count_f"] - code.features)
+            w = weights + block_f * a["depth"] * (kh * kw * code.features * total.bytes)
+            goal = ys + h * a["ys_h"] + f * a["ys_c"]
+            with e.loop(0, columns, width) as c_next:
+                c = e.most(e.least(c_next, columns - width), 0)
+                sums = _start(e, code, bias + f * total.bytes, vector)
+                _reduce(e, code, a, w, c, sums)
+                _finish(e, code, a, goal + c * a["ys_w"], columns - c, sums)
+
+
+def _divide(number: Value, by: Value) -> tuple[Value, Value]:
+    quotient = number // by
+    return quotient, number - quotient * by
+
+
+def _lines(
+    e: Emitter, code: SpaceCode, a: Arguments, outer: list[Value], xs: Value, h: Value, span: tuple[Value, Value], inside: Value | None
+) -> None:
+    """Point the table at every input row of the tile, filling line buffers where rows cannot be used as they are."""
+    total = Type(SCALARS[code.total])
+    null = Value(e, PTR, "null")
+    depth = e.var(I64, e.int(0))
+
+    def walk(axis: int, source: Value, outside: Value) -> None:
+        """One loop per outer axis over its taps, then the rows; later axes decide which constant stands outside."""
+        if axis < code.outer:
+            with e.loop(0, a[f"taps{axis}"]) as tap:
+                at = outer[axis] * a[f"stride{axis}"] + tap * a[f"dilation{axis}"]
+                walk(axis + 1, *step(axis, f"map{axis}", f"xs{axis}", at, source, outside))
+            return
+        slots = depth.get() * code.window
+        lines = a["scratch"] + a["depth"] * (code.window * 8)
+        with e.loop(0, code.window) as j:
+            row, constant = step(axis, "map_h", "xs_h", h * code.stride[0] + j, source, outside)
+            buffer = lines + (slots + j) * a["line"]
+            entry = a["scratch"] + (slots + j) * 8
+            fill = e.compare("eq", e.int(0), e.int(0))
+            if inside is not None:
+                direct = e.arith("and", inside, e.compare("eq", constant, null))
+                e.store(row + (span[0] - a["low_w"]) * a["xs_w"], entry, 8)
+                fill = e.emit(direct.type, f"xor {direct}, true")
+            with e.when(fill):
+                e.store(buffer, entry, 8)
+                e.call("fill_line", a.row, buffer, row, constant, *span)
+        depth.set(depth.get() + 1)
+
+    def step(axis: int, table: str, stride: str, at: Value, source: Value, outside: Value) -> tuple[Value, Value]:
+        where = e.load(I64, a[table] + at * 8, 8)
+        known = e.compare("sge", where, e.int(0))
+        constant = e.select(known, outside, a["constants"] + axis * total.bytes)
+        return source + e.select(known, where, e.int(0)) * a[stride], constant
+
+    with e.loop(0, a["channels"]) as channel:
+        walk(0, xs + channel * a["xs_c"], null)
+
+
+Sums = dict[tuple[int, int, int], Var]
+
+
+def _start(e: Emitter, code: SpaceCode, bias: Value, vector: Type) -> Sums:
+    sums = {}
+    for f in range(code.features):
+        initial = e.zero(vector)
+        if code.bias:
+            initial = e.splat(e.load(Type(vector.scalar), bias + f * Type(vector.scalar).bytes), vector.lanes)
+        for r in range(code.rows):
+            for v in range(code.vectors):
+                sums[r, f, v] = e.var(vector, initial)
+    return sums
+
+
+def _reduce(e: Emitter, code: SpaceCode, a: Arguments, weights: Value, c: Value, sums: Sums) -> None:
+    """acc[row, feature, vector] += Σ x[line, column + kw·dilation] · w[kh, kw, feature], line by line of the window."""
+    total = Type(SCALARS[code.total])
+    vector = e.vector(total.scalar)
+    kh_all, kw_all = code.kernel
+    per_tap = code.features * total.bytes
+    left = c * total.bytes
+
+    def kept(kh: int, kw: int) -> bool:
+        return code.taps is None or (kh, kw) in code.taps
+
+    def meet(line: Value, column: Int, pairs: list[tuple[int, Value]]) -> None:
+        """One tap column of one line; pairs: the output rows that want it, with their weights."""
+        if code.stride[1] == 1:
+            start = line + column * (code.dilation[1] * total.bytes)
+        else:
+            at = column * code.dilation[1]
+            start = line + (at % code.stride[1]) * a["phase"] + (at // code.stride[1]) * total.bytes
+        xs = [e.load(vector, start + v * vector.bytes, total.bytes) for v in range(code.vectors)]
+        for r, w in pairs:
+            for f in range(code.features):
+                one = e.splat(e.load(total, w + f * total.bytes), vector.lanes)
+                for v in range(code.vectors):
+                    acc = sums[r, f, v]
+                    acc.set(e.fma(xs[v], one, acc.get()))
+
+    def columns(line: Value, w: Value, pairs: list[tuple[int, Int]]) -> None:
+        """All tap columns of one line; pairs: output rows and the kernel rows that they see this line through."""
+        straight = len(pairs) * code.features * code.vectors * kw_all * (1 if code.taps is None else 0)
+        if unrolled or straight <= MOST_UNROLLED // 8:
+            for kw in range(kw_all):
+                meeting = [(r, w + (kh * kw_all + kw) * per_tap) for r, kh in pairs if not isinstance(kh, int) or kept(kh, kw)]
+                if meeting:
+                    meet(line, kw, meeting)
+        else:
+            with e.loop(0, kw_all) as column:
+                meet(line, column, [(r, w + (kh * kw_all + column) * per_tap) for r, kh in pairs])
+
+    taps = kh_all * kw_all if code.taps is None else len(code.taps)
+    unrolled = code.rows * code.features * code.vectors * taps <= MOST_UNROLLED or code.taps is not None
+    s, d = code.stride[0], code.dilation[0]
+    with e.loop(0, a["depth"]) as depth:
+        table = a["scratch"] + depth * (code.window * 8)
+        w = weights + depth * (kh_all * kw_all * per_tap)
+
+        def line(j: Int) -> Value:
+            return e.load(PTR, table + j * 8, 8) + left
+
+        if code.rows == 1 and not unrolled:
+            with e.loop(0, kh_all) as kh:
+                columns(line(kh * d), w, [(0, kh)])
+            return
+        steady = range(code.rows - 1, kh_all) if s == d == 1 and not unrolled and kh_all > code.rows else range(0)
+        for j in range(code.window):
+            if j in steady:
+                if j == steady.start:
+                    with e.loop(steady.start, steady.stop) as middle:
+                        columns(line(middle), w, [(r, middle - r) for r in range(code.rows)])
+                continue
+            pairs = [(r, (j - r * s) // d) for r in range(code.rows) if (j - r * s) % d == 0 and 0 <= (j - r * s) // d < kh_all]
+            used = [(r, kh) for r, kh in pairs if any(kept(kh, kw) for kw in range(kw_all))]
+            if used:
+                columns(line(j), w, list(used))
+
+
+def _finish(e: Emitter, code: SpaceCode, a: Arguments, goal: Value, left: Value, sums: Sums) -> None:
+    """Store the finished sums; where fewer columns than lanes are left, the first ones only."""
+    total = Type(SCALARS[code.total])
+    out = Type(SCALARS[code.y])
+    lanes = e.vector(total.scalar).lanes
+    parameter = e.load(total, a["constants"] + (code.outer + 2) * total.bytes)
+    finished = {
+        key: finish(e, acc.get(), code.y, code.activation, parameter)
+        for key, acc in sums.items()
+    }
+
+    def place(r: int, f: int, v: int) -> Value:
+        return goal + r * a["ys_h"] + f * a["ys_c"] + (v * lanes) * a["ys_w"]
+
+    if not code.unit_y:
+        buffer = e.stack(Type(out.scalar, lanes))
+        for (r, f, v), value in finished.items():
+            e.store(value, buffer)
+            with e.loop(0, e.least(left - v * lanes, lanes)) as lane:
+                e.store(e.load(out, buffer + lane * out.bytes), place(r, f, v) + lane * a["ys_w"])
+        return
+    whole = e.compare("sge", left, e.int(lanes * code.vectors))
+    with e.when(whole):
+        for (r, f, v), value in finished.items():
+            e.store(value, place(r, f, v))
+    with e.otherwise(whole):
+        for (r, f, v), value in finished.items():
+            e.store_first(value, place(r, f, v), e.most(e.least(left - v * lanes, lanes), 0))

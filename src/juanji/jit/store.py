@@ -1,0 +1,157 @@
+"""Compiled code kept between processes, and the memory that it runs from.
+
+A file holds one kernel: a header, a checksum, the code. It is trusted only if the folder and the file belong to this user,
+are writable by nobody else, are no links, and the checksum fits; anything else is ignored and replaced. Files appear
+under their final name only when they are complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import mmap
+import os
+import secrets
+import stat
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+MAGIC = b"juanji 1\n"
+MOST_BYTES = 1 << 24  # of one file
+
+
+def folder() -> Path:
+    """Where compiled code is kept: $JUANJI_CACHE_DIR, or `juanji` in the user's cache folder."""
+    chosen = os.environ.get("JUANJI_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "juanji"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "juanji"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "juanji"
+
+
+def size() -> tuple[int, int]:
+    """How many files the folder holds, and their bytes."""
+    try:
+        sizes = [entry.stat().st_size for entry in os.scandir(folder()) if entry.name.endswith(".code")]
+    except OSError:
+        return 0, 0
+    return len(sizes), sum(sizes)
+
+
+def read(key: str) -> bytes | None:
+    """The content kept under a key, or None if there is none that can be trusted."""
+    directory = _open_folder(create=False)
+    if directory is None:
+        return None
+    try:
+        file = os.open(f"{key}.code", os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0), dir_fd=directory)
+    except OSError:
+        return None
+    finally:
+        os.close(directory)
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode) or not _ours(status) or status.st_size > MOST_BYTES:
+            return None
+        with os.fdopen(os.dup(file), "rb") as stream:
+            content = stream.read(MOST_BYTES)
+    except OSError:
+        return None
+    finally:
+        os.close(file)
+    body = content[len(MAGIC) + 32 :]
+    sound = content.startswith(MAGIC) and content[len(MAGIC) : len(MAGIC) + 32] == _digest(key, body)
+    return body if sound else None
+
+
+def write(key: str, content: bytes) -> None:
+    """Keep content under a key. A folder that cannot be used is no error: the next process compiles again."""
+    directory = _open_folder(create=True)
+    if directory is None:
+        return
+    temporary = f".{key[:16]}.{os.getpid()}.{secrets.token_hex(4)}"
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+        file = os.open(temporary, flags, 0o600, dir_fd=directory)
+        try:
+            with os.fdopen(file, "wb") as stream:
+                stream.write(MAGIC + _digest(key, content) + content)
+            os.replace(temporary, f"{key}.code", src_dir_fd=directory, dst_dir_fd=directory)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary, dir_fd=directory)
+    except OSError:
+        pass
+    finally:
+        os.close(directory)
+
+
+def _open_folder(create: bool) -> int | None:
+    """The folder, checked on the open descriptor; None where it is missing, foreign or open to others."""
+    if os.open not in os.supports_dir_fd:
+        return None
+    path = folder()
+    try:
+        if create:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    except OSError:
+        return None
+    if not _ours(os.fstat(directory)):
+        os.close(directory)
+        return None
+    return directory
+
+
+def _ours(status: os.stat_result) -> bool:
+    return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _digest(key: str, content: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + b"\0" + content).digest()
+
+
+@lru_cache(maxsize=1)
+def generator_hash() -> str:
+    """A hash of the code generator's source: code made by another version is never used."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class Code:
+    """Machine code in executable memory, called with one pointer; the memory lives as long as this object.
+
+    The call releases the interpreter lock.
+    """
+
+    def __init__(self, content: bytes):
+        size = -(-len(content) // mmap.PAGESIZE) * mmap.PAGESIZE
+        if sys.platform == "win32":
+            self._memory: object = _windows_pages(content, size)
+            address = self._memory
+        else:
+            pages = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE)
+            pages.write(content)
+            address = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+            self._memory = pages
+            # Never writable and executable at once.
+            if ctypes.CDLL(None, use_errno=True).mprotect(ctypes.c_void_p(address), ctypes.c_size_t(size), mmap.PROT_READ | mmap.PROT_EXEC):
+                raise OSError(ctypes.get_errno(), "the system refuses executable memory")
+        self.bytes = len(content)
+        self.call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
+
+
+def _windows_pages(content: bytes, size: int) -> int:
+    kernel = ctypes.CDLL("kernel32")
+    kernel.VirtualAlloc.restype = ctypes.c_void_p
+    address = int(kernel.VirtualAlloc(None, ctypes.c_size_t(size), 0x3000, 0x04))
+    ctypes.memmove(address, content, len(content))
+    kernel.VirtualProtect(ctypes.c_void_p(address), ctypes.c_size_t(size), 0x20, ctypes.byref(ctypes.c_ulong()))
+    return address

@@ -1,0 +1,245 @@
+"""From a description to a way of computing it: the table of algorithms, and the `Plan` that prints its reasons."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from juanji import machine as machines
+from juanji.algorithms import direct
+from juanji.errors import ArgumentError, DtypeError, NotBuiltError, ShapeError
+from juanji.jit.arguments import HEAD
+from juanji.jit.load import load
+from juanji.jit.program import Program
+from juanji.jit.store import Code
+from juanji.machine import Machine
+from juanji.run import run_items
+from juanji.spec import Convolution
+
+Array = npt.NDArray[Any]
+
+X, W, BIAS, Y = (HEAD.index(name) for name in ("x", "w", "bias", "y"))
+
+
+class Algorithm(NamedTuple):
+    """accepts: None or why not; choose: the best schedule and its expected cycles; build: the schedule's program."""
+
+    accepts: Callable[[Convolution], str | None]
+    choose: Callable[[Convolution, Machine], tuple[Any, float]]
+    build: Callable[[Convolution, Any, Machine], Program]
+
+
+ALGORITHMS = {"direct": Algorithm(direct.accepts, direct.choose, direct.build)}
+PRECISIONS = ("default", "strict")
+
+
+@lru_cache(maxsize=1024)
+def plan_for(spec: Convolution, algorithm: str = "auto", precision: str = "default") -> Plan:
+    """The plan of a description; the same object for equal descriptions.
+
+    Raises ArgumentError for an unknown algorithm, NotBuiltError where none accepts the description.
+    """
+    if algorithm != "auto" and algorithm not in ALGORITHMS:
+        raise ArgumentError(f"algorithm (={algorithm!r}) must be one of auto, {', '.join(ALGORITHMS)}")
+    if precision not in PRECISIONS:
+        raise ArgumentError(f"precision (={precision!r}) must be one of {', '.join(PRECISIONS)}")
+    machine = machines.probe()
+    refused, found = {}, {}
+    for name, entry in ALGORITHMS.items():
+        reason = entry.accepts(spec) if algorithm in ("auto", name) else "another algorithm was asked for"
+        if reason is None:
+            found[name] = entry.choose(spec, machine)
+        else:
+            refused[name] = reason
+    if not found:
+        raise NotBuiltError("; ".join(f"{name}: {reason}" for name, reason in refused.items()))
+    name = min(found, key=lambda n: found[n][1])
+    schedule, cycles = found[name]
+    return Plan(spec, name, schedule, cycles, machine, ALGORITHMS[name].build(spec, schedule, machine), refused)
+
+
+class Limit(NamedTuple):
+    """What the machine cannot beat on one core."""
+
+    seconds: float
+    name: str
+
+
+class Plan:
+    """How one description is computed. Prints itself; `plan(x, w, bias)` runs it, `plan.bind(w, bias)` keeps packed weights."""
+
+    def __init__(
+        self,
+        spec: Convolution,
+        algorithm: str,
+        schedule: Any,
+        cycles: float,
+        machine: Machine,
+        program: Program,
+        refused: dict[str, str],
+    ):
+        self.spec, self.algorithm, self.schedule = spec, algorithm, schedule
+        self.cycles, self.machine, self.program, self.refused = cycles, machine, program, refused
+        self._rows: dict[tuple[int, ...], npt.NDArray[np.int64]] = {}
+        self._lock = threading.Lock()
+
+    @cached_property
+    def code(self) -> Code:
+        """The machine code, compiled or read from disk when it is first wanted."""
+        return load(self.program.code, self.program.emit, self.machine.target, machines.identity())
+
+    @property
+    def seconds(self) -> float:
+        """The expected time on one core."""
+        lanes = self.machine.vector_bits // (64 if self.spec.dtypes.sum == "float64" else 32)
+        clock = self.machine.peak(self.spec.dtypes.sum) / (2 * lanes * direct.FMA_PER_CYCLE)
+        return max(self.cycles / clock, self.spec.bytes_moved / self.machine.bandwidth)
+
+    @property
+    def limit(self) -> Limit:
+        """The larger of what multiply-adds and what moving every byte once take on one core."""
+        arithmetic = 2 * self.spec.macs / self.machine.peak(self.spec.dtypes.sum)
+        copying = self.spec.bytes_moved / self.machine.bandwidth
+        return Limit(arithmetic, "multiply-add") if arithmetic > copying else Limit(copying, "copying")
+
+    @property
+    def scratch(self) -> int:
+        """Bytes of scratch memory per thread."""
+        return self.program.scratch
+
+    def share(self, seconds: float) -> float:
+        """Which part of one core's limit a run of this many seconds reached; above 1 with several threads."""
+        return self.limit.seconds / seconds if seconds > 0 else 0.0
+
+    def report(self, seconds: float) -> str:
+        """One line: the algorithm, the time, its share of the limit."""
+        return f"{self.algorithm}, {self.schedule} · {_time(seconds)} · {self.share(seconds):.0%} of the {self.limit.name} limit of one core"
+
+    def explain(self) -> dict[str, Any]:
+        """The plan as a structure: shapes, counts, algorithm, schedule, expectation, refusals."""
+        return {
+            "input": self.spec.x_shape,
+            "weights": self.spec.w_shape,
+            "output": self.spec.y_shape,
+            "dtypes": self.spec.dtypes._asdict(),
+            "macs": self.spec.macs,
+            "bytes": self.spec.bytes_moved,
+            "algorithm": self.algorithm,
+            "schedule": str(self.schedule),
+            "seconds": self.seconds,
+            "limit": self.limit._asdict(),
+            "items": self.program.items,
+            "scratch": self.scratch,
+            "refused": self.refused,
+        }
+
+    def __str__(self) -> str:
+        lines = str(self.spec).splitlines()
+        lines += [
+            f"count   {self.spec.macs:,} MACs, {self.spec.bytes_moved:,} bytes",
+            f"plan    {self.algorithm}: {self.schedule}",
+            f"expect  {_time(self.seconds)} on one core, {self.share(self.seconds):.0%} of its {self.limit.name} limit ({_time(self.limit.seconds)})",
+            f"work    {self.program.items:,} items, {self.scratch:,} bytes of scratch per thread",
+        ]
+        lines += [f"not     {name}: {reason}" for name, reason in self.refused.items()]
+        return "\n".join(lines)
+
+    def bind(self, w: npt.ArrayLike, bias: npt.ArrayLike | None = None) -> Bound:
+        """This plan with its weights packed once: a callable on x."""
+        weights, biases = self._check_weights(np.asarray(w), None if bias is None else np.asarray(bias))
+        packed = self.program.pack_weights(weights)
+        if np.may_share_memory(packed, weights):
+            packed = packed.copy()
+        return Bound(self, packed, None if biases is None else self.program.pack_bias(biases).copy())
+
+    def __call__(
+        self, x: npt.ArrayLike, w: npt.ArrayLike, bias: npt.ArrayLike | None = None, *, out: Array | None = None, threads: int | None = None
+    ) -> Array:
+        """The convolution of x with w. Views with any strides are read where they lie, save innermost gaps, which are closed by a copy."""
+        weights, biases = self._check_weights(np.asarray(w), None if bias is None else np.asarray(bias))
+        packed = self.program.pack_weights(weights)
+        return self._run(np.asarray(x), packed, None if biases is None else self.program.pack_bias(biases), out, threads)
+
+    def _check_weights(self, w: Array, bias: Array | None) -> tuple[Array, Array | None]:
+        spec = self.spec
+        if w.shape != spec.w_shape:
+            raise ShapeError(f"w has shape {w.shape}, but the plan is for {spec.w_shape}")
+        if w.dtype.kind not in "fbiu":
+            raise DtypeError(f"w has dtype {w.dtype}, but the plan is for {spec.dtypes.w}")
+        if (bias is not None) != spec.epilogue.bias:
+            raise ArgumentError(f"bias is {'given' if bias is not None else 'missing'}, but the plan is {'with' if spec.epilogue.bias else 'without'} one")
+        if bias is not None and bias.shape != spec.bias_shape:
+            raise ShapeError(f"bias has shape {bias.shape}, but must have {spec.bias_shape}: one per output channel")
+        if bias is not None and bias.dtype.kind not in "fbiu":
+            raise DtypeError(f"bias has dtype {bias.dtype}, but must be real numbers")
+        return w, bias
+
+    def _run(self, x: Array, w: Array, bias: Array | None, out: Array | None, threads: int | None) -> Array:
+        spec = self.spec
+        if x.shape != spec.x_shape:
+            raise ShapeError(f"x has shape {x.shape}, but the plan is for {spec.x_shape}")
+        if x.dtype.name != spec.dtypes.x:
+            raise DtypeError(f"x has dtype {x.dtype}, but the plan is for {spec.dtypes.x}")
+        if not x.dtype.isnative:
+            x = x.astype(x.dtype.newbyteorder("="))
+        y = np.empty(spec.y_shape, spec.dtypes.y) if out is None else self._check_out(out, x, w)
+        if y.size == 0:
+            return y
+        if not x.flags.aligned or not self.program.fits(x.shape, x.strides, x.itemsize):
+            x = np.ascontiguousarray(x)
+        row = self._rows.get(x.strides)
+        if row is None:
+            row = self.program.row(x.strides)
+            if len(self._rows) < 64:
+                self._rows[x.strides] = row
+        row = row.copy()
+        row[X], row[W], row[Y] = _address(x), _address(w), _address(y)
+        if bias is not None:
+            row[BIAS] = _address(bias)
+        run_items(self.code, row, self.program.items, self.program.scratch, self.cycles, threads)
+        if out is not None and y is not out:
+            np.copyto(out, y)
+            return out
+        return y
+
+    def _check_out(self, out: Array, x: Array, w: Array) -> Array:
+        """The array to compute into: `out` itself, or another where it has gaps or shares memory with the operands."""
+        spec = self.spec
+        if not isinstance(out, np.ndarray) or out.shape != spec.y_shape:
+            raise ShapeError(f"out has shape {np.shape(out)}, but the result has {spec.y_shape}")
+        if out.dtype.name != spec.dtypes.y:
+            raise DtypeError(f"out has dtype {out.dtype}, but the result has {spec.dtypes.y}")
+        if not out.flags.writeable:
+            raise ArgumentError("out is read-only")
+        usable = out.flags.c_contiguous and out.flags.aligned and out.dtype.isnative
+        if usable and not np.may_share_memory(out, x) and not np.may_share_memory(out, w):
+            return out
+        return np.empty(spec.y_shape, spec.dtypes.y)
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """A plan with its weights: a callable on x."""
+
+    plan: Plan
+    weights: Array
+    bias: Array | None
+
+    def __call__(self, x: npt.ArrayLike, *, out: Array | None = None, threads: int | None = None) -> Array:
+        """The convolution of x with the bound weights."""
+        return self.plan._run(np.asarray(x), self.weights, self.bias, out, threads)
+
+
+def _address(array: Array) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1e3:.2f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.1f} µs"

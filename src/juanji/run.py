@@ -1,0 +1,143 @@
+"""Running a program's items on threads: plain Python threads around calls that release the interpreter lock.
+
+Items are independent and each computes its outputs in the same way whoever runs it, so the bits do not depend on the
+number of threads. Long work goes in slices, between which Ctrl-C is heard; small work stays on the caller's thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from juanji.errors import ArgumentError
+from juanji.jit.arguments import HEAD
+from juanji.jit.store import Code
+
+BEGIN, END, SCRATCH = HEAD.index("begin"), HEAD.index("end"), HEAD.index("scratch")
+SLICE_CYCLES = 60e6  # a slice between two looks at the stop flag: some 20 ms
+THREAD_CYCLES = 200e3  # work that is worth the hand-over to another thread, some tens of microseconds
+KEPT_SCRATCH = 64 << 20  # bytes that a thread keeps for its next call
+
+
+class _Scratch(threading.local):
+    buffer: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
+
+    def address(self, size: int) -> tuple[int, npt.NDArray[np.uint8]]:
+        buffer = self.buffer
+        if buffer.size < size + 64:
+            buffer = np.zeros(size + 64, np.uint8)
+            if buffer.size <= KEPT_SCRATCH:
+                self.buffer = buffer
+        start = buffer.__array_interface__["data"][0]
+        return start + -start % 64, buffer
+
+
+_scratch = _Scratch()
+_setting = threading.local()
+_default: int | None = None
+_pool: ThreadPoolExecutor | None = None
+_pool_lock = threading.Lock()
+
+
+def set_threads(count: int) -> None:
+    """How many threads calls use that do not say it themselves; the start value is JUANJI_NUM_THREADS or all cores."""
+    global _default
+    _default = _count(count)
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """A number of threads for the calls that this thread makes inside the block.
+
+    >>> with threads(1):
+    ...     thread_count(None)
+    1
+    """
+    before = getattr(_setting, "count", None)
+    _setting.count = _count(count)
+    try:
+        yield
+    finally:
+        _setting.count = before
+
+
+def thread_count(asked: int | None) -> int:
+    """The number of threads for a call: what it asks for, else the block's, else the process's setting."""
+    global _default
+    if asked is not None:
+        return _count(asked)
+    local: int | None = getattr(_setting, "count", None)
+    if local is not None:
+        return local
+    if _default is None:
+        text = os.environ.get("JUANJI_NUM_THREADS", "")
+        if text and not (text.isdecimal() and int(text) > 0):
+            raise ArgumentError(f"JUANJI_NUM_THREADS (={text!r}) must be an integer of at least 1")
+        try:
+            cores = len(os.sched_getaffinity(0))
+        except AttributeError:
+            cores = os.cpu_count() or 1
+        _default = int(text) if text else cores
+    return _default
+
+
+def run_items(code: Code, row: npt.NDArray[np.int64], items: int, scratch: int, cycles: float, asked: int | None) -> None:
+    """Run items 0 … items − 1 with the arguments of `row`, whose begin, end and scratch are filled in here."""
+    workers = min(thread_count(asked), items, int(cycles / THREAD_CYCLES) or 1)
+    if workers <= 1 and cycles <= SLICE_CYCLES:
+        address, _kept = _scratch.address(scratch)
+        row[SCRATCH], row[BEGIN], row[END] = address, 0, items
+        code.call(row.__array_interface__["data"][0])
+        return
+    slices = min(items, max(int(cycles / SLICE_CYCLES) + 1, workers * 4 if workers > 1 else 1))
+    turns = itertools.count()
+    stop = threading.Event()
+
+    def work() -> None:
+        own = row.copy()
+        own[SCRATCH], _kept = _scratch.address(scratch)
+        pointer = own.__array_interface__["data"][0]
+        while not stop.is_set() and (turn := next(turns)) < slices:
+            own[BEGIN], own[END] = items * turn // slices, items * (turn + 1) // slices
+            code.call(pointer)
+
+    others = [_executor().submit(work) for _ in range(workers - 1)]
+    try:
+        work()
+        for other in others:
+            other.result()
+    finally:  # also on Ctrl-C: nobody writes into the arrays once this call has ended
+        stop.set()
+        wait(others)
+
+
+def _executor() -> ThreadPoolExecutor:
+    global _pool
+    with _pool_lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(max(32, os.cpu_count() or 1), thread_name_prefix="juanji")
+        return _pool
+
+
+def _forget_pool() -> None:
+    """A forked child has none of its parent's threads, and nobody who would release their locks."""
+    global _pool, _pool_lock
+    _pool, _pool_lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+def _count(count: Any) -> int:
+    if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 1:
+        raise ArgumentError(f"threads (={count!r}) must be an integer of at least 1")
+    return int(count)
