@@ -63,7 +63,7 @@ class Machine:
 @lru_cache(maxsize=1)
 def probe() -> Machine:
     """The machine this process runs on."""
-    key = identity()
+    key = f"{_processor()}-machine"
     kept = store.read(key)
     if kept is not None:
         facts = json.loads(kept)
@@ -75,14 +75,19 @@ def probe() -> Machine:
 
 @lru_cache(maxsize=1)
 def identity() -> str:
-    """A hash of what compiled code depends on besides itself: the processor, LLVM, and the generator."""
+    """A hash of what compiled code depends on besides its own key: the processor, LLVM, and the generator."""
+    return hashlib.sha256(f"{_processor()} {store.generator_hash()}".encode()).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _processor() -> str:
+    """A hash of what the system tells of the processor, and of LLVM's version."""
     digest = hashlib.sha256(platform.machine().encode() + platform.processor().encode())
     info = Path("/proc/cpuinfo")
     if info.exists():
         first = info.read_text().split("\n\n")[0].splitlines()
         digest.update("\n".join(line for line in first if line.startswith(("model", "flags", "Features", "CPU"))).encode())
     digest.update(importlib.metadata.version("llvmlite").encode())
-    digest.update(store.generator_hash().encode())
     return digest.hexdigest()
 
 
@@ -133,10 +138,10 @@ def _peak(target: Target, scalar: str) -> float:
         for i, chain in enumerate(chains):
             e.store(chain.get(), row + (8 + i * vector.bytes))
     code = store.Code(compile_ir(e.text(), target))
-    rounds = 20_000
+    rounds = 10_000
     room = np.zeros(1 + CHAINS * vector.bytes // 8, np.int64)
     best = float("inf")
-    for _ in range(10):
+    for _ in range(40):
         room[:] = 0
         room[0] = rounds
         start = time.perf_counter()

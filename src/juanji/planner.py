@@ -16,6 +16,7 @@ from juanji.algorithms import direct
 from juanji.errors import ArgumentError, DtypeError, NotBuiltError, ShapeError
 from juanji.jit.arguments import HEAD
 from juanji.jit.load import load
+from juanji.jit.memory import empty_aligned
 from juanji.jit.program import Program
 from juanji.jit.store import Code
 from juanji.machine import Machine
@@ -188,7 +189,7 @@ class Plan:
             raise DtypeError(f"x has dtype {x.dtype}, but the plan is for {spec.dtypes.x}")
         if not x.dtype.isnative:
             x = x.astype(x.dtype.newbyteorder("="))
-        y = np.empty(spec.y_shape, spec.dtypes.y) if out is None else self._check_out(out, x, w)
+        y = empty_aligned(spec.y_shape, spec.dtypes.y) if out is None else self._check_out(out, x, w)
         if y.size == 0:
             return y
         if not x.flags.aligned or not self.program.fits(x.shape, x.strides, x.itemsize):
@@ -220,7 +221,7 @@ class Plan:
         usable = out.flags.c_contiguous and out.flags.aligned and out.dtype.isnative
         if usable and not np.may_share_memory(out, x) and not np.may_share_memory(out, w):
             return out
-        return np.empty(spec.y_shape, spec.dtypes.y)
+        return empty_aligned(spec.y_shape, spec.dtypes.y)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from juanji.algorithms.loops import NO_AXIS, Loops, Spatial, loops
 from juanji.contraction import Contraction, lower
 from juanji.jit.channel import ChannelCode, emit_channel
+from juanji.jit.memory import empty_aligned
 from juanji.jit.program import Program
 from juanji.jit.space import SpaceCode, emit_space
 from juanji.machine import Machine
@@ -33,6 +34,10 @@ CROSSING = 1.6  # an unaligned vector load costs this much, because many cross a
 COPY_CYCLES = 2.5  # per vector that passes through a line buffer
 LINE_CYCLES = 25.0  # to start a line
 TILE_CYCLES = 25.0  # to start a tile
+SECOND_CACHE = 0.5  # per vector of weights that comes from the second cache
+X_LINE = 1.5  # per line of x that a step takes from the second cache
+PLANE, FAR_PLANE = 0.3, 1.0  # per reduction step whose elements of x lie planes apart, in a panel and in the input
+NEAR_PLANES = 64  # planes whose pages the first table of addresses holds
 ITEM_MACS = 1 << 20  # an item of work should not be smaller: a thread takes several
 MOST_TAPS = 64  # kernels with a pattern of zeros are unrolled tap by tap up to this many
 
@@ -63,6 +68,7 @@ class Channel:
     splits: int  # shares of the features
     panel: bool
     lanewise: bool
+    prefetch: bool
 
     def __str__(self) -> str:
         kind = "lane-wise tile" if self.lanewise else "channel tile"
@@ -130,7 +136,7 @@ def _spaces(problem: Problem) -> Iterator[tuple[Space, float]]:
     repeats = problem.batch * problem.groups * math.prod(s.out for s in outer)
     direct = spec.dtypes.x == spec.dtypes.sum and wide.stride == 1 and not (problem.last and problem.spec.channels > 1)
     unit_y = not (problem.last and spec.features > 1)
-    for rows, features, vectors in itertools.product((1, 2, 3, 4, 5, 6, 8), (1, 2, 3, 4, 6, 8), (1, 2, 3, 4, 6)):
+    for rows, features, vectors in itertools.product((1, 2, 3, 4, 5, 6, 8), (1, 2, 3, 4, 6, 8), (1, 2, 3, 4)):
         if rows > high.out or features > problem.features or rows * features * vectors + vectors + 1 > machine.registers:
             continue
         width = vectors * problem.lanes
@@ -236,7 +242,10 @@ def _pack_space(contraction: Contraction, dtype: str, order: npt.NDArray[np.int6
     view = _canonical(contraction, w)
     groups, features = view.shape[:2]
     flat = view.reshape(groups, features, -1)
-    return np.ascontiguousarray(flat[:, order].transpose(0, 1, 3, 2), dtype=dtype)
+    chosen = flat[:, order].transpose(0, 1, 3, 2)
+    packed = empty_aligned(chosen.shape, dtype)
+    packed[...] = chosen
+    return packed
 
 
 # The channel tile -------------------------------------------------------------------------------------------------------
@@ -251,49 +260,53 @@ def _channels(problem: Problem) -> Iterator[tuple[Channel, float]]:
     else:
         groups, features, channels = problem.groups, problem.features, problem.channels
     steps = problem.kernel * channels
-    pixels_all = problem.loops.pixels
-    native = spec.dtypes.x == spec.dtypes.sum
+    must_copy = spec.dtypes.x != spec.dtypes.sum or any(s.padded for s in spatial)
     for vectors in range(1, 5):
         width = vectors * problem.lanes
         if vectors > 1 and (vectors - 1) * problem.lanes >= features:
             continue
         blocks_f = -(-features // width)
-        for block in _channel_blocks(channels, problem.kernel, width * problem.bytes, machine) if not lanewise else (1,):
-            panel = not native or any(s.padded for s in spatial) or (lanewise and spec.channels % width != 0)
-            box, chunks = _box(problem, features if lanewise else channels, width, spec.channels if lanewise else channels)
-            chunk = math.prod(box)
+        blocks = (1,) if lanewise else _channel_blocks(problem, width * problem.bytes)
+        box, chunks = _box(problem, width, spec.channels if lanewise else channels)
+        chunk = math.prod(box)
+        splits = _splits(groups, chunks, blocks_f, steps * features * chunk)
+        inside = math.prod((b - 1) * s.stride + s.reach for b, s in zip(box, spatial, strict=True)) * spec.channels / groups
+        lines = inside / (problem.lanes if problem.last else min(problem.lanes, box[-1] * spatial[-1].stride))
+        for block, panel in itertools.product(blocks, (False, True)):
+            if not panel and (must_copy or (lanewise and spec.channels % width)):
+                continue
+            prefetch = steps * features * problem.bytes > machine.l2 // 4
+            # What one reduction step costs beside its multiply-adds: weights that the first cache does not hold, x from afar.
+            far = SECOND_CACHE * vectors if block * problem.kernel * width * problem.bytes > machine.l1 * 3 // 4 else 0.0
+            if not problem.last:
+                far += PLANE if panel else FAR_PLANE if block <= NEAR_PLANES else 4 * FAR_PLANE
+            rows = inside / ((box[-1] - 1) * spatial[-1].stride + spatial[-1].reach) / (channels if problem.last else 1)
+            fill = chunks * splits * (lines * COPY_CYCLES * 2 + rows * LINE_CYCLES) if panel else 0.0
             for pixels in range(2, 13):
-                if pixels > max(chunk, 2) or pixels * vectors + vectors + (0 if lanewise else 1) > machine.registers:
+                if pixels > max(chunk, 2) or pixels * vectors + vectors + (not lanewise) > machine.registers:
                     continue
                 tiles = -(-chunk // pixels)
                 loads = pixels * (vectors if lanewise else 1) + vectors
-                step = max(pixels * vectors / FMA_PER_CYCLE, loads / LOADS_PER_CYCLE, FMA_LATENCY)
-                slice_bytes = block * problem.kernel * width * problem.bytes
-                if slice_bytes > machine.l1 * 3 // 4:
-                    step *= 1.12
-                blocks = channels // block
-                tile = steps * step * 1.05 + blocks * (pixels * vectors * 2 + TILE_CYCLES) + pixels * 4
+                step = max(pixels * vectors / FMA_PER_CYCLE, loads / LOADS_PER_CYCLE, FMA_LATENCY) + far
+                step += X_LINE * pixels / problem.lanes
+                tile = steps * step + channels // block * (pixels * vectors * 2 + TILE_CYCLES) + pixels * 4
                 if not problem.last:
                     tile += pixels * vectors * 8  # transposed on the way out
-                work = chunks * blocks_f * tiles * tile
-                inside = math.prod((b - 1) * s.stride + s.reach for b, s in zip(box, spatial, strict=True)) * spec.channels / groups
-                splits = _splits(problem, groups, chunks, blocks_f, steps * features * chunk)
-                fill = chunks * splits * inside * 0.4 if panel else 0.0
-                yield (
-                    Channel(pixels, vectors, block, box, splits, panel, lanewise),
-                    problem.batch * groups * (work + fill),
-                )
-    del pixels_all
+                cycles = problem.batch * groups * (chunks * blocks_f * tiles * tile + fill)
+                yield Channel(pixels, vectors, block, box, splits, panel, lanewise, prefetch), cycles
 
 
-def _channel_blocks(channels: int, kernel: int, step: int, machine: Machine) -> tuple[int, ...]:
-    """Divisors of the channel count worth trying: all of them at once, and as many as keep their weights in the first cache."""
-    divisors = [d for d in range(1, channels + 1) if channels % d == 0]
-    fitting = [d for d in divisors if d * kernel * step <= machine.l1 * 3 // 4]
-    return tuple({channels, fitting[-1] if fitting else 1})
+def _channel_blocks(problem: Problem, step: int) -> tuple[int, ...]:
+    """Divisors of the channel count worth trying: all channels at once; as many as keep their weights in the first cache; for
+    channels-first input, no more planes than there are pages in the first table of addresses."""
+    divisors = [d for d in range(1, problem.channels + 1) if problem.channels % d == 0]
+    room = problem.machine.l1 * 3 // 4
+    fitting = max((d for d in divisors if d * problem.kernel * step <= room), default=1)
+    near = max(d for d in divisors if d <= min(fitting, NEAR_PLANES))
+    return tuple({problem.channels, fitting, near} if not problem.last else {problem.channels, fitting})
 
 
-def _box(problem: Problem, channels: int, width: int, held: int) -> tuple[tuple[int, ...], int]:
+def _box(problem: Problem, width: int, held: int) -> tuple[tuple[int, ...], int]:
     """Output positions of a chunk, whole inner axes first: its panel stays in a third of the second cache, its sums in a quarter."""
     spatial = problem.loops.spatial
     room = problem.machine.l2 // 3
@@ -314,7 +327,7 @@ def _box(problem: Problem, channels: int, width: int, held: int) -> tuple[tuple[
     return tuple(box), math.prod(-(-s.out // b) for s, b in zip(spatial, box, strict=True))
 
 
-def _splits(problem: Problem, groups: int, chunks: int, blocks_f: int, macs: int) -> int:
+def _splits(groups: int, chunks: int, blocks_f: int, macs: int) -> int:
     """Shares of the features, so that one image has at least eight items of work where it is worth that."""
     wanted = -(-8 // max(chunks * groups, 1))
     affordable = max(macs // ITEM_MACS, 1)
@@ -383,6 +396,7 @@ def _channel_program(problem: Problem, schedule: Channel) -> Program:
         activation=spec.epilogue.activation,
         pixels=schedule.pixels,
         vectors=schedule.vectors,
+        prefetch=schedule.prefetch,
         steps=straight,
     )
     chunk = math.prod(schedule.box)
@@ -440,11 +454,14 @@ def _pack_channel(contraction: Contraction, dtype: str, schedule: Channel, width
         view = np.moveaxis(view, 0, 1)
     groups, features, channels = view.shape[:3]
     blocks = -(-features // width)
-    flat = view.reshape(groups, features, channels // schedule.block, schedule.block, -1)
-    packed = np.zeros((groups, blocks * width, channels // schedule.block, flat.shape[-1], schedule.block), dtype)
-    packed[:, :features] = flat.transpose(0, 1, 2, 4, 3)
-    shaped = packed.reshape(groups, blocks, width, *packed.shape[2:])
-    return np.ascontiguousarray(np.moveaxis(shaped, 2, -1))
+    seen = view.reshape(groups, features, channels // schedule.block, schedule.block, -1).transpose(0, 2, 4, 3, 1)
+    packed = empty_aligned((groups, blocks, *seen.shape[1:4], width), dtype)
+    whole = features // width
+    for block in range(blocks):
+        lanes = width if block < whole else features - whole * width
+        packed[:, block, ..., :lanes] = seen[..., block * width : block * width + lanes]
+        packed[:, block, ..., lanes:] = 0
+    return packed
 
 
 def _pack_bias(groups: int, width: int, dtype: str, bias: Array) -> Array:

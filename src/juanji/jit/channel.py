@@ -46,6 +46,7 @@ class ChannelCode:
     activation: str | None
     pixels: int
     vectors: int
+    prefetch: bool  # ask for the next block's weights while this one's are used
     steps: int  # reduction steps of the innermost loop if so few that it is unrolled, else 0
 
     @property
@@ -189,6 +190,9 @@ def _tile(
                 for v in range(code.vectors):
                     acc[i][v].set(e.load(vector, start + (i * width + v * vector.bytes), total.bytes))
 
+    # The weights of the next block, one line per step: the first tiles of a chunk together ask for all of them.
+    turn = (p // code.pixels) % (width // 64)
+    ahead = a["steps"] * width + turn * 64 if code.prefetch else None
     w = e.var(PTR, weights)
 
     def reduce(axis: int, offset: Int) -> None:
@@ -199,12 +203,12 @@ def _tile(
         if code.steps:
             for step in range(code.steps):
                 at = offset + a["ps_c"] * step if code.planar or code.lanewise else offset + step * total.bytes
-                _step(e, code, w.get() + step * width, windows, at, acc)
+                _step(e, code, w.get() + step * width, windows, at, acc, ahead)
             w.set(w.get() + code.steps * width)
             return
         at_var = e.var(I64, e.int(offset))
         with e.loop(0, a["inner"]):
-            _step(e, code, w.get(), windows, at_var.get(), acc)
+            _step(e, code, w.get(), windows, at_var.get(), acc, ahead)
             w.set(w.get() + width)
             at_var.set(at_var.get() + (a["ps_c"] if code.planar or code.lanewise else total.bytes))
 
@@ -237,11 +241,15 @@ def _tile(
                     e.store_first(stored[i][v], rows[i] + v * vector.lanes * out.bytes, count)
 
 
-def _step(e: Emitter, code: ChannelCode, w: Value, windows: list[Value], at: Int, acc: list[list[Var]]) -> None:
+def _step(e: Emitter, code: ChannelCode, w: Value, windows: list[Value], at: Int, acc: list[list[Var]], ahead: Value | None) -> None:
     """One step of the reduction: `vectors` of weights meet one element, or one vector, of each pixel's window."""
     vector = acc[0][0].type
     element = Type(vector.scalar)
+    if ahead is not None:
+        e.prefetch(w + ahead)
     loaded = [e.load(vector, w + v * vector.bytes, element.bytes) for v in range(code.vectors)]
+    if code.planar and not code.panel:
+        e.prefetch(windows[0] + at + 128)  # planes lie too far apart for the processor to foresee the next tiles' lines
     for i, window in enumerate(windows):
         if code.lanewise:
             for v in range(code.vectors):

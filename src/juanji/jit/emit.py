@@ -309,10 +309,13 @@ class Emitter:
         indices = "zeroinitializer" if not any(lanes) else "<" + ", ".join(f"i32 {lane}" for lane in lanes) + ">"
         return self.emit(Type(a.type.scalar, len(lanes)), f"shufflevector {a}, {b}, <{len(lanes)} x i32> {indices}")
 
+    def unknown(self, pointer: Value) -> Value:
+        """The same pointer, but LLVM does not know: what is loaded through it is loaded again, not kept in a register."""
+        return self.emit(PTR, f'call ptr asm "", "=r,0"({pointer})')
+
     def prefetch(self, pointer: Value) -> None:
-        """Asks for a line to be read soon."""
-        one = [Value(self, I32, n) for n in ("0", "3", "1")]
-        self.plain("llvm.prefetch.p0", pointer, *one)
+        """Asks for a line to be brought into the second cache."""
+        self.plain("llvm.prefetch.p0", pointer, *(self.int(n, I32) for n in (0, 2, 1)))
 
     def store_first(self, value: Value, pointer: Value, count: Value) -> None:
         """Stores the first `count` lanes: by a mask where the machine has masks, else over a buffer on the stack."""

@@ -243,8 +243,8 @@ def _reduce(e: Emitter, code: SpaceCode, a: Arguments, weights: Value, c: Value,
                 continue
             pairs = [(r, (j - r * s) // d) for r in range(code.rows) if (j - r * s) % d == 0 and 0 <= (j - r * s) // d < kh_all]
             used = [(r, kh) for r, kh in pairs if any(kept(kh, kw) for kw in range(kw_all))]
-            if used:
-                columns(line(j), w, list(used))
+            if used:  # a weight meets several lines; kept in a register for the next one it would drive a sum out of its own
+                columns(line(j), e.unknown(w), list(used))
 
 
 def _finish(e: Emitter, code: SpaceCode, a: Arguments, goal: Value, left: Value, sums: Sums) -> None:

@@ -1,0 +1,37 @@
+# make demo   a real photograph, filtered on this machine
+# make test   lint, types and tests
+# Both set up .venv by themselves, once; they need Python 3.11 or newer (say PYTHON=python3.12 to choose one).
+
+PYTHON ?= python3
+KERNEL ?= sobel
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test clean
+
+demo: .venv/.show
+	@mkdir -p demo
+	@cp "$$($(BIN)/python -c 'import matplotlib; print(matplotlib.get_data_path())')/sample_data/grace_hopper.jpg" demo/photo.jpg
+	$(BIN)/juanji filter demo/photo.jpg --kernel $(KERNEL) --plan -o demo/$(KERNEL).png
+	@echo "the photograph is demo/photo.jpg, the result demo/$(KERNEL).png; another kernel: make demo KERNEL=emboss"
+
+test: .venv/.dev
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n auto
+
+clean:
+	rm -rf .venv demo
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("juanji needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+
+# The stamps are newer than pyproject.toml once its dependencies are installed.
+.venv/.show: pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[show]'
+	@touch $@
+
+.venv/.dev: pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	@touch $@ .venv/.show

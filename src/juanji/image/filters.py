@@ -1,0 +1,434 @@
+"""Pictures through kernels: `filter`, and the named filters that are one call of it.
+
+A picture is H×W (grey) or has a channel axis; all channels but alpha are filtered alike. What is computed is a convolution described to
+the planner; this file only says how a picture is seen as one:
+
+    H×W                       one channel, two spatial axes
+    …×H×W×C, C last           one channel, *three* spatial axes H, W, C, the kernel of size 1 along the third: interleaved channels
+                              are then one long row, and nothing is copied or shuffled
+    C elsewhere, stacks       every plane is a picture of a batch
+    "outline", C colours      C channels in, one out
+    a pair of derivatives     two features out, then their magnitude
+"""
+
+import operator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+import numpy.typing as npt
+
+from juanji.describe import BoundaryLike, PerAxis, describe, per_axis
+from juanji.describe import _parse_boundaries as parse_boundaries
+from juanji.errors import ArgumentError, DtypeError, ShapeError
+from juanji.image import kernels
+from juanji.planner import Plan, plan_for
+from juanji.spec import ZERO, Boundary
+
+Array = npt.NDArray[Any]
+
+PIXELS = ("uint8", "uint16", "float32", "float64")
+SUMMED = ("outline",)  # kernels that, by name, add the colours up
+
+
+class Options(TypedDict, total=False):
+    """What every filter takes, as `filter` explains it."""
+
+    boundary: BoundaryLike
+    dtype: npt.DTypeLike | None
+    stride: PerAxis
+    channel_axis: int | None
+    threads: int | None
+
+
+def filter(
+    image: npt.ArrayLike,
+    kernel: npt.ArrayLike | str,
+    *,
+    boundary: BoundaryLike = "reflect",
+    dtype: npt.DTypeLike | None = None,
+    stride: PerAxis = 1,
+    channel_axis: int | None = None,
+    threads: int | None = None,
+) -> Array:
+    """Correlate a picture with a 2-D kernel, given as an array or by name, and keep its size and element type.
+
+    image: uint8, uint16, float32 or float64; H×W, or with channels. `channel_axis` says where those are; without it they are the last
+        axis of an array of three whose last has 2 to 4 entries. Axes left over are a stack of pictures. In the last position two channels
+        are grey and alpha, and four are colour and alpha: alpha is carried along, not filtered.
+    kernel: centred on its element k // 2 along each axis; used as printed, not turned. The name of a pair ("sobel", "prewitt", "scharr",
+        "gradient") gives the magnitude of its two derivatives; "outline" adds the colours up and gives a grey picture.
+    boundary: one mode of `np.pad` for both axes or one for each; ("constant", value) too.
+    dtype: of the result. Integer results are rounded, half to even, and saturate; dtype="float32" keeps signs.
+    stride: the result's pixels are [::stride, ::stride] of the result with stride 1.
+
+    Zeros in the kernel are skipped: a NaN under one does not reach the result.
+
+    Raises ArgumentError, ShapeError or DtypeError.
+
+    >>> step = np.repeat(np.array([[0, 0, 200, 200]], "uint8"), 3, axis=0)
+    >>> filter(step, "sobel_x", dtype="float32")[1]
+    array([  0., 800., 800.,   0.], dtype=float32)
+    >>> filter(step, "mean")[1]
+    array([  0,  67, 133, 200], dtype=uint8)
+    """
+    return prepare(image, kernel, boundary=boundary, dtype=dtype, stride=stride, channel_axis=channel_axis).run(threads)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A filter about to run on one picture: the plan, the picture seen as that asks, and the weights."""
+
+    picture: "Picture"
+    plan: Plan
+    x: Array
+    w: Array
+    summed: bool
+    stride: tuple[int, int]
+    dtype: np.dtype[Any]
+
+    def convolve(self, threads: int | None = None) -> Array:
+        """The convolution alone, in the shape of its description."""
+        return self.plan(self.x, self.w, threads=threads)
+
+    def run(self, threads: int | None = None) -> Array:
+        """The filtered picture, a new array."""
+        y = self.convolve(threads)
+        result = store(y, self.dtype) if self.w.shape[0] == 1 else magnitude(y, self.dtype)
+        return self.picture.restore(result, self.summed, self.stride)
+
+
+def prepare(
+    image: npt.ArrayLike,
+    kernel: npt.ArrayLike | str,
+    *,
+    boundary: BoundaryLike = "reflect",
+    dtype: npt.DTypeLike | None = None,
+    stride: PerAxis = 1,
+    channel_axis: int | None = None,
+) -> Prepared:
+    """All that `filter` does before it computes: the plan, with its arrays. Arguments as there."""
+    pixels = _pixels(image)
+    final = _result_dtype(pixels.dtype, dtype)
+    picture = Picture.of(pixels.view(np.uint8) if pixels.dtype == np.bool_ else pixels, channel_axis)
+    work = np.dtype(np.float64 if np.float64 in (picture.pixels.dtype, final) else np.float32)
+    parts: tuple[str, ...] | tuple[npt.ArrayLike] = (kernel,)
+    if isinstance(kernel, str):
+        parts = kernels.PAIRS.get(kernel, (kernel,))
+    weights = np.stack([_weights(kernels.get(part) if isinstance(part, str) else part, work, final) for part in parts])
+    # Only sums in float32 can be rounded on their way out, and a magnitude has to be made first; the rest is rounded by `store`.
+    direct = len(weights) == 1 and (final == work or (final.kind == "u" and work == np.float32))
+    summed = isinstance(kernel, str) and kernel in SUMMED and picture.channels is not None
+    x = picture.colours() if summed else picture.planes()
+    if work == np.float64:
+        x = x.astype(work, copy=False)
+    rows, columns = per_axis("stride", stride, 2, 1)
+    taps = (weights != 0).any(axis=0)
+    plan = _planned(
+        x.shape,
+        x.dtype,
+        work,
+        final if direct else work,
+        weights.shape,
+        taps.tobytes(),
+        (rows, columns),
+        parse_boundaries(boundary, 2),
+        summed,
+    )
+    if summed:
+        weights = np.repeat(weights[:, None], x.shape[-1], axis=1)
+    return Prepared(picture, plan, x, weights.reshape(plan.spec.w_shape), summed, (rows, columns), final)
+
+
+@lru_cache(maxsize=1024)
+def _planned(
+    x_shape: tuple[int, ...],
+    x_dtype: np.dtype[Any],
+    w_dtype: np.dtype[Any],
+    out_dtype: np.dtype[Any],
+    weights: tuple[int, ...],
+    taps: bytes,
+    stride: tuple[int, ...],
+    boundaries: tuple[Boundary, ...],
+    summed: bool,
+) -> Plan:
+    """The plan for a view of `Picture` and weights (features, rows, columns), of which `taps` says where one is not zero."""
+    features, *kernel = weights
+    kept = np.frombuffer(taps, np.bool_).reshape(kernel)
+    padding = [(k // 2, k - 1 - k // 2) for k in kernel]
+    if len(x_shape) == 5:  # the third spatial axis: the interleaved channels
+        kernel, kept = [*kernel, 1], kept[..., None]
+        stride, padding, boundaries = (*stride, 1), [*padding, (0, 0)], (*boundaries, ZERO)
+    return plan_for(
+        describe(
+            x_shape,
+            (features, x_shape[-1] if summed else 1, *kernel),
+            dtype=x_dtype,
+            w_dtype=w_dtype,
+            out_dtype=out_dtype,
+            stride=stride,
+            padding=padding,
+            boundary=boundaries,
+            layout="channels_last" if summed else "channels_first",
+            weight_layout="OI*",
+            taps=kept if kept.any() else None,
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An array with what its axes mean. `channels` is the channel axis, counted from 0, or None."""
+
+    pixels: Array
+    channels: int | None
+
+    @classmethod
+    def of(cls, pixels: Array, channel_axis: int | None) -> "Picture":
+        """The picture, its shape checked."""
+        channels = _channel_axis(pixels.shape, channel_axis)
+        if pixels.ndim - (channels is not None) < 2:
+            raise ShapeError(f"image of shape {pixels.shape} must have two axes, rows and columns, besides its channels")
+        if pixels.size == 0:
+            raise ShapeError(f"image of shape {pixels.shape} has no pixels")
+        return cls(pixels, channels)
+
+    @property
+    def last(self) -> bool:
+        """Whether the channels are interleaved."""
+        return self.channels is not None and self.channels == self.pixels.ndim - 1
+
+    @property
+    def alpha(self) -> bool:
+        """Whether the last channel is alpha: of two or four interleaved ones it is."""
+        return self.last and self.pixels.shape[-1] in (2, 4)
+
+    def planes(self) -> Array:
+        """The picture as one input channel: (batch, 1, H, W), or (batch, 1, H, W, C) where the channels are interleaved."""
+        if self.last:
+            return self.pixels.reshape(-1, 1, *self.pixels.shape[-3:])
+        first = self.pixels if self.channels is None else np.moveaxis(self.pixels, self.channels, 0)
+        return first.reshape(-1, 1, *first.shape[-2:])
+
+    def colours(self) -> Array:
+        """The picture without alpha, channels last: (batch, H, W, C)."""
+        assert self.channels is not None
+        last = np.moveaxis(self.pixels, self.channels, -1)
+        if self.alpha:
+            last = last[..., :-1]
+        return last.reshape(-1, *last.shape[-3:])
+
+    def restore(self, y: Array, summed: bool, stride: tuple[int, int]) -> Array:
+        """The convolution's output in the picture's own arrangement of axes, with its alpha."""
+        stack = [length for axis, length in enumerate(self.pixels.shape) if axis != self.channels][:-2]
+        if summed:
+            result = y.reshape(*stack, *y.shape[1:3])
+        elif self.channels is None:
+            result = y.reshape(*stack, *y.shape[-2:])
+        elif self.last:
+            result = y.reshape(*stack, *y.shape[-3:])
+        else:
+            planes = y.reshape(self.pixels.shape[self.channels], *stack, *y.shape[-2:])
+            result = np.moveaxis(planes, 0, self.channels)
+        if self.alpha:
+            alpha = store(self.pixels[..., :: stride[0], :: stride[1], -1], y.dtype)
+            if summed:
+                return np.stack([result, alpha], axis=-1)
+            result[..., -1] = alpha
+        return result
+
+
+def store(values: Array, dtype: np.dtype[Any]) -> Array:
+    """Numbers as pixels: integers rounded, half to even, and saturated, NaN as 0.
+
+    >>> store(np.array([-3.0, 0.5, 1.5, 300.0]), np.dtype("uint8"))
+    array([  0,   0,   2, 255], dtype=uint8)
+    """
+    if values.dtype == dtype:
+        return values
+    if dtype.kind == "u":
+        top = np.iinfo(dtype).max
+        values = np.clip(np.rint(np.nan_to_num(values, nan=0, posinf=top, neginf=0)), 0, top)
+    return values.astype(dtype)
+
+
+def magnitude(pairs: Array, dtype: np.dtype[Any]) -> Array:
+    """√(x² + y²) of (batch, 2, rows, ...) as pixels (batch, 1, rows, ...).
+
+    >>> magnitude(np.array([[[[3.0]], [[4.0]]]]), np.dtype("uint8"))
+    array([[[[5]]]], dtype=uint8)
+    """
+    result = np.empty((pairs.shape[0], 1, *pairs.shape[2:]), dtype)
+    rows = max(1, 2**16 * pairs.shape[2] // pairs[0, 0].size)  # at a time, so that the squares stay in the cache
+    with np.errstate(over="ignore"):
+        for (x, y), whole in zip(pairs, result[:, 0], strict=True):
+            for i in range(0, len(x), rows):
+                squares = np.square(x[i : i + rows])
+                squares += np.square(y[i : i + rows])
+                whole[i : i + rows] = store(np.sqrt(squares, out=squares), dtype)
+    return result
+
+
+def is_derivative(kernel: npt.ArrayLike | str) -> bool:
+    """Whether the kernel's weights add up to zero, so that an even surface gives 0 and signs matter.
+
+    >>> is_derivative("sobel"), is_derivative("mean"), is_derivative([[1, 0, -1]])
+    (True, False, True)
+    """
+    if isinstance(kernel, str):
+        kernel = kernels.get(kernels.PAIRS.get(kernel, (kernel,))[0])
+    weights = np.asarray(kernel, np.float64)
+    return bool(abs(weights.sum()) <= 1e-6 * np.abs(weights).sum())
+
+
+def on_grey(values: Array, prepared: Prepared, *, signed: bool) -> Array:
+    """The signed result of a filter as pixels of the picture's own integer type.
+
+    Their magnitude, saturated; or, `signed`, zero as middle grey and the largest answer that the kernel can give as black or white.
+    """
+    dtype = prepared.picture.pixels.dtype
+    colours = values[..., :-1] if prepared.picture.alpha else values
+    if signed:
+        top, middle = np.iinfo(dtype).max, (np.iinfo(dtype).max + 1) // 2
+        w = prepared.w
+        reach = max(float(w.clip(0, None).sum()), float(-w.clip(None, 0).sum())) * top
+        colours = middle + colours * ((middle - 1) / reach if reach else 0.0)
+    result = values.copy()
+    if prepared.picture.alpha:
+        result[..., :-1] = colours
+    else:
+        result = colours
+    return store(result if signed else np.abs(result), dtype)
+
+
+def _pixels(image: npt.ArrayLike) -> Array:
+    """The user's array in the machine's byte order, its element type checked."""
+    pixels = np.asarray(image)
+    if pixels.dtype.name not in (*PIXELS, "bool"):
+        raise DtypeError(f"image has dtype {pixels.dtype}; a picture is {', '.join(PIXELS)}, as image.astype('float32') gives")
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+
+
+def _result_dtype(pixels: np.dtype[Any], dtype: npt.DTypeLike | None) -> np.dtype[Any]:
+    if dtype is None and pixels == np.bool_:
+        raise DtypeError("image has dtype bool, which cannot hold a filtered picture; say dtype='float32', for example")
+    result = pixels if dtype is None else np.dtype(dtype)
+    if result.name not in PIXELS:
+        raise DtypeError(f"dtype (={result}) must be one of {', '.join(PIXELS)}")
+    return result.newbyteorder("=")
+
+
+def _channel_axis(shape: tuple[int, ...], channel_axis: int | None) -> int | None:
+    n = len(shape)
+    if channel_axis is not None:
+        axis = operator.index(channel_axis)
+        if not -n <= axis < n:
+            raise ArgumentError(f"channel_axis (={axis}) must be an axis of the image, which has {n}")
+        return axis % n
+    if n <= 2:
+        return None
+    if n == 3 and 2 <= shape[-1] <= 4:
+        return 2
+    raise ShapeError(
+        f"image of shape {shape} is neither H×W nor H×W×C with 2 to 4 channels; channel_axis says which axis is not rows or columns,"
+        " 0 for a stack of grey pictures"
+    )
+
+
+def _weights(kernel: npt.ArrayLike, work: np.dtype[Any], final: np.dtype[Any]) -> Array:
+    """The kernel as a contiguous 2-D array of the type that is summed."""
+    given = np.asarray(kernel)
+    if given.dtype.kind not in "fiub":
+        raise DtypeError(f"kernel has dtype {given.dtype}, but a picture's kernel is made of real numbers")
+    if given.ndim != 2:
+        hint = "; a row is kernel[None, :] and a column kernel[:, None]" if given.ndim == 1 else ""
+        raise ShapeError(f"kernel of shape {given.shape} must have two axes{hint}")
+    if given.size == 0:
+        raise ShapeError(f"kernel of shape {given.shape} has no elements")
+    with np.errstate(over="ignore"):
+        weights = np.ascontiguousarray(given, dtype=work)
+    if final.kind == "u" and not np.isfinite(weights).all():
+        raise ArgumentError(f"kernel must be finite in {work} where the result is {final}, but holds {_odd(weights)}")
+    return weights
+
+
+def _odd(weights: Array) -> float:
+    return float(weights[~np.isfinite(weights)][0])
+
+
+def mean(image: npt.ArrayLike, size: int = 3, **options: Unpack[Options]) -> Array:
+    """The mean of `size`×`size` pixels, `size` odd."""
+    return filter(image, kernels.mean(size), **options)
+
+
+def gaussian(image: npt.ArrayLike, sigma: float = 1.0, size: int | None = None, **options: Unpack[Options]) -> Array:
+    """Gaussian blur; the kernel ends at 4σ unless its odd `size` is given."""
+    return filter(image, kernels.gaussian(sigma, size), **options)
+
+
+def motion_blur(image: npt.ArrayLike, size: int = 9, angle: float = 0.0, **options: Unpack[Options]) -> Array:
+    """The mean along a line of `size` pixels, turned counter-clockwise by `angle` degrees."""
+    return filter(image, kernels.motion_blur(size, angle), **options)
+
+
+def unsharp(image: npt.ArrayLike, sigma: float = 1.0, amount: float = 1.0, **options: Unpack[Options]) -> Array:
+    """Sharpen by adding `amount` times the difference from the Gaussian blur."""
+    return filter(image, kernels.unsharp(sigma, amount), **options)
+
+
+def sharpen(image: npt.ArrayLike, centre: int = 9, **options: Unpack[Options]) -> Array:
+    """Sharpen with centre 9 and eight −1, or with centre 5 and four −1."""
+    return filter(image, _choose("centre", centre, {9: "sharpen", 5: "sharpen_5"}), **options)
+
+
+def emboss(image: npt.ArrayLike, **options: Unpack[Options]) -> Array:
+    """A relief lit from the bottom right."""
+    return filter(image, "emboss", **options)
+
+
+def sobel(image: npt.ArrayLike, **options: Unpack[Options]) -> Array:
+    """√(x² + y²) of the two Sobel derivatives; float32 for integer pictures.
+
+    >>> float(sobel(np.array([[0, 0, 1], [0, 0, 1], [0, 0, 1]], "uint8"))[1, 1])
+    4.0
+    """
+    return _derivative(image, "sobel", options)
+
+
+def prewitt(image: npt.ArrayLike, **options: Unpack[Options]) -> Array:
+    """√(x² + y²) of the two Prewitt derivatives; float32 for integer pictures."""
+    return _derivative(image, "prewitt", options)
+
+
+def scharr(image: npt.ArrayLike, **options: Unpack[Options]) -> Array:
+    """√(x² + y²) of the two Scharr derivatives; float32 for integer pictures."""
+    return _derivative(image, "scharr", options)
+
+
+def gradient(image: npt.ArrayLike, **options: Unpack[Options]) -> Array:
+    """√(x² + y²) of the two gradient kernels; float32 for integer pictures."""
+    return _derivative(image, "gradient", options)
+
+
+def laplacian(image: npt.ArrayLike, neighbours: int = 4, **options: Unpack[Options]) -> Array:
+    """The sum of the 4 or 8 neighbours less the pixel as many times; float32 for integer pictures."""
+    return _derivative(image, _choose("neighbours", neighbours, {4: "laplacian", 8: "laplacian_8"}), options)
+
+
+def outline(image: npt.ArrayLike, **options: Unpack[Options]) -> Array:
+    """How far each pixel stands out from its eight neighbours, added up over the colours; float32 for integer pictures."""
+    return _derivative(image, "outline", options)
+
+
+def _derivative(image: npt.ArrayLike, name: str, options: Options) -> Array:
+    image = np.asarray(image)
+    if image.dtype.kind != "f" and options.get("dtype") is None:
+        options = {**options, "dtype": np.float32}
+    return filter(image, name, **options)
+
+
+def _choose(argument: str, value: int, names: dict[int, str]) -> str:
+    if value not in names:
+        raise ArgumentError(f"{argument} (={value!r}) must be {' or '.join(map(str, names))}")
+    return names[value]

@@ -1,0 +1,310 @@
+"""The command line: results on standard output, talk on standard error, exit status 0, 1 or 2, and one line for an error."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from juanji import image as ji
+from juanji import messages
+from juanji.cli import main
+
+RANDOM = np.random.default_rng(3)
+PHOTO = RANDOM.integers(0, 256, (24, 31, 3), "uint8")
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command in a folder that holds photo.png, and gives its status and what it printed on either stream."""
+    monkeypatch.chdir(tmp_path)
+    ji.write("photo.png", PHOTO)
+    messages.use("en")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        status = main(arguments)
+        captured = capsys.readouterr()
+        messages.use("en")
+        return status, captured.out, captured.err
+
+    return call
+
+
+def in_a_process(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "import sys; from juanji.cli import main; sys.exit(main())", *arguments],
+        cwd=folder, env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment}, capture_output=True, encoding="utf-8", check=False,
+    )  # fmt: skip
+
+
+# filter
+
+
+def test_filter_writes_the_picture_and_says_how(run: Run) -> None:
+    status, out, err = run("filter", "photo.png", "--kernel", "sharpen", "-o", "out.png")
+    assert status == 0
+    assert out == "out.png\n"
+    assert (ji.read("out.png") == ji.filter(PHOTO, "sharpen")).all()
+    assert "photo.png: 31×24 pixels, colour, uint8" in err
+    assert re.search(r"sharpen: direct, .* · \d.*% of the (copying|multiply-add) limit", err)
+    assert re.search(r"first call \S+ (s|ms|µs), .* then \S+ (s|ms|µs)", err)
+
+
+def test_options_reach_the_filter(run: Run) -> None:
+    cases: list[tuple[list[str], np.ndarray]] = [
+        (["gaussian", "--sigma", "2"], ji.gaussian(PHOTO, 2)),
+        (["gaussian", "--sigma", "2", "--size", "5"], ji.gaussian(PHOTO, 2, 5)),
+        (["mean", "--size", "5", "--boundary", "edge"], ji.mean(PHOTO, 5, boundary="edge")),
+        (["mean", "--boundary", "constant=128"], ji.mean(PHOTO, boundary=("constant", 128))),
+        (["motion_blur", "--size", "7", "--angle", "45"], ji.motion_blur(PHOTO, 7, 45)),
+        (["unsharp", "--amount", "2", "--threads", "1"], ji.unsharp(PHOTO, amount=2)),
+        (["emboss", "--stride", "2"], ji.emboss(PHOTO, stride=2)),
+        (["emboss", "--stride", "2x3"], ji.emboss(PHOTO, stride=(2, 3))),
+        (["[[0, 2], [1, 0]]"], ji.filter(PHOTO, [[0, 2], [1, 0]])),
+    ]  # fmt: skip
+    for options, expected in cases:
+        assert run("filter", "photo.png", "-o", "out.png", "--kernel", *options)[0] == 0, options
+        assert (ji.read("out.png") == expected).all(), options
+
+
+def test_derivatives_are_written_as_magnitudes(run: Run) -> None:
+    for name in ("sobel_x", "laplacian", "outline"):
+        assert run("filter", "photo.png", "-k", name, "-o", "out.png")[0] == 0
+        signed = ji.filter(PHOTO, name, dtype="float32")
+        assert (ji.read("out.png") == np.clip(np.rint(np.abs(signed)), 0, 255)).all()
+    assert run("filter", "photo.png", "-k", "sobel", "-o", "out.png")[0] == 0
+    assert (ji.read("out.png") == np.clip(np.rint(ji.sobel(PHOTO)), 0, 255)).all()
+    assert run("filter", "photo.png", "-k", "[[1,0,-1]]", "--signed", "-o", "out.png")[0] == 0
+    expected = 128 + ji.filter(PHOTO, [[1, 0, -1]], dtype="float32") * (127 / 255)
+    assert (ji.read("out.png") == np.rint(expected)).all()
+
+
+def test_kernels_from_files(run: Run) -> None:
+    kernel = [[0.0, 1.0, 0.5], [0.25, 0.0, -1.0]]
+    np.save("k.npy", np.array(kernel))
+    Path("k.json").write_text(json.dumps(kernel))
+    Path("k.txt").write_text("0 1 0.5\n0.25 0 -1\n")
+    Path("commas.txt").write_text("0, 1, 0.5\n0.25, 0, -1\n")
+    for name in ("k.npy", "k.json", "k.txt", "commas.txt"):
+        status, _, err = run("filter", "photo.png", "-k", name, "-o", "out.png")
+        assert status == 0, err
+        assert (ji.read("out.png") == ji.filter(PHOTO, kernel)).all()
+
+
+def test_pictures_of_every_kind(run: Run) -> None:
+    for shape, dtype in (((9, 8), "uint8"), ((9, 8, 2), "uint8"), ((9, 8, 4), "uint8"), ((9, 8), "uint16"), ((1, 1), "uint8")):
+        picture = RANDOM.integers(0, np.iinfo(dtype).max + 1, shape, dtype)
+        ji.write("other.png", picture)
+        for kernel in ("mean", "sobel", "sobel_y", "outline"):
+            status, _, err = run("filter", "other.png", "-k", kernel, "-o", "out.png")
+            assert status == 0, err
+            assert ji.read("out.png").dtype == picture.dtype
+    np.save("values.npy", RANDOM.normal(size=(5, 6)))
+    assert run("filter", "values.npy", "-k", "sobel_x", "-o", "out.npy")[0] == 0
+    assert (np.load("out.npy") == ji.filter(np.load("values.npy"), "sobel_x")).all(), "numbers keep their signs"
+
+
+def test_json_of_filter(run: Run) -> None:
+    status, out, _ = run("filter", "photo.png", "-k", "sobel", "-o", "out.png", "--json")
+    told = json.loads(out)
+    assert status == 0
+    assert (told["output"], told["shape"], told["dtype"]) == ("out.png", [24, 31, 3], "uint8")
+    assert told["plan"]["algorithm"] == "direct"
+    assert 0 < told["warm"] <= told["first_call"]
+
+
+def test_the_whole_plan(run: Run) -> None:
+    _, _, err = run("filter", "photo.png", "-k", "mean", "-o", "out.png", "--plan")
+    assert "plan    direct: " in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["filter"], 2, "Missing argument"),
+        (["filter", "photo.png", "-o", "out.png"], 2, "--kernel"),
+        (["filter", "photo.png", "-k", "soble", "-o", "out.png"], 2, "--kernel (='soble') must be a name (gradient,"),
+        (["filter", "photo.png", "-k", "[[1,2", "-o", "out.png"], 2, "must be rows of numbers"),
+        (["filter", "photo.png", "-k", "[[1,2],[3]]", "-o", "out.png"], 2, "must be rows of numbers"),
+        (["filter", "photo.png", "-k", "[1,2]", "-o", "out.png"], 2, "kernel of shape (2,) must have two axes"),
+        (["filter", "photo.png", "-k", "none.npy", "-o", "out.png"], 1, "none.npy: no such file"),
+        (["filter", "photo.png", "-k", "photo.txt", "-o", "out.png"], 1, "photo.txt: no such file"),
+        (["filter", "photo.png", "-k", "sobel", "--sigma", "2", "-o", "out.png"], 2, "kernel (='sobel') takes no parameter, not sigma"),
+        (["filter", "photo.png", "-k", "[[1]]", "--size", "3", "-o", "out.png"], 2, "--size belongs to named kernels"),
+        (["filter", "photo.png", "-k", "mean", "--size", "4", "-o", "out.png"], 2, "size (=4) must be an odd integer"),
+        (["filter", "photo.png", "-k", "mean", "--size", "x", "-o", "out.png"], 2, "--size"),
+        (["filter", "photo.png", "-k", "gaussian", "--sigma", "-1", "-o", "out.png"], 2, "sigma (=-1.0) must be a positive number"),
+        (["filter", "photo.png", "-k", "mean", "--stride", "0", "-o", "out.png"], 2, "stride (=0) must be at least 1"),
+        (["filter", "photo.png", "-k", "mean", "--stride", "two", "-o", "out.png"], 2, "--stride (='two') must be whole numbers"),
+        (["filter", "photo.png", "-k", "mean", "--boundary", "mirror", "-o", "out.png"], 2, "boundary (='mirror') must be one of"),
+        (["filter", "photo.png", "-k", "mean", "--boundary", "constant=x", "-o", "out.png"], 2, "--boundary (='constant=x')"),
+        (["filter", "photo.png", "-k", "mean", "--threads", "0", "-o", "out.png"], 2, "--threads"),
+        (["filter", "photo.png", "-k", "sobel", "--signed", "-o", "out.png"], 2, "use sobel_x or sobel_y"),
+        (["filter", "photo.png", "-k", "mean", "-o", "photo.png"], 2, "is the photo itself"),
+        (["filter", "photo.png", "-k", "mean", "-o", "out.xyz"], 1, "unknown suffix"),
+        (["filter", "photo.png", "-k", "mean", "-o", "none/out.png"], 1, "does not exist"),
+        (["filter", "none.png", "-k", "mean", "-o", "out.png"], 1, "none.png: no such file"),
+        (["filter", ".", "-k", "mean", "-o", "out.png"], 1, "is a folder"),
+        (["filter", "cut.jpg", "-k", "mean", "-o", "out.png"], 1, "cut.jpg: is damaged"),
+        (["filter", "text.png", "-k", "mean", "-o", "out.png"], 1, "is not a picture"),
+        (["explain", "conv", "--input", "3x9x9"], 2, "--kernel"),
+        (["explain", "conv", "--input", "3", "--kernel", "8x3"], 2, "--input (='3') must be whole numbers joined by x"),
+        (["explain", "conv", "--input", "3x9x9", "--kernel", "8x3"], 2, "as many sizes"),
+        (["explain", "conv", "--input", "1x4", "--kernel", "1x5", "--dilation", "2", "--padding", "1"], 2,
+         "kernel of size 5 with dilation 2 spans 9, but axis 0 is 4 + 1 + 1 padding = 6"),
+        (["explain", "conv", "--input", "3x9x9", "--kernel", "8x3x3", "--groups", "2"], 2, "--groups (=2) must divide the 3 channels"),
+        (["explain", "conv", "--input", "3x9x9", "--kernel", "8x3x3", "--dtype", "foo"], 2, "--dtype (='foo')"),
+        (["explain", "conv", "--input", "3x9x9", "--kernel", "8x3x3", "--dtype", "int8"], 1, "not built yet"),
+        (["explain", "conv", "--input", "3x9x9", "--kernel", "8x3x3", "--layout", "foo"], 2, "layout (='foo') must be one of"),
+        (["explain", "conv", "--input", "3x9x9", "--kernel", "8x3x3", "--padding", "some"], 2, "padding (='some') must be one of"),
+        (["frobnicate"], 2, "No such command"),
+        (["info", "--frob"], 2, "--frob"),
+        (["info", "--lang", "fr"], 2, "--lang"),
+    ],
+)  # fmt: skip
+def test_bad_usage_gets_one_line(run: Run, arguments: list[str], status: int, message: str) -> None:
+    ji.write("whole.jpg", PHOTO)
+    Path("cut.jpg").write_bytes(Path("whole.jpg").read_bytes()[:700])
+    Path("text.png").write_text("not a picture")
+    got, out, err = run(*arguments)
+    lines = err.splitlines()
+    assert got == status, err
+    assert message in lines[-1]
+    assert lines[-1].startswith("error: ")
+    assert "Traceback" not in err
+    assert out == ""
+    assert not Path("out.png").exists()
+    assert (ji.read("photo.png") == PHOTO).all()
+
+
+def test_debug_shows_the_traceback(run: Run) -> None:
+    from juanji.errors import FileError
+
+    with pytest.raises(FileError):
+        run("filter", "none.png", "-k", "mean", "-o", "out.png", "--debug")
+
+
+# explain, info, bench, help
+
+
+def test_explain_conv(run: Run) -> None:
+    status, out, err = run("explain", "conv", "--input", "3x224x224", "--kernel", "64x7x7", "--stride", "2", "--padding", "3")
+    assert status == 0
+    assert err == ""
+    assert "input 1×3×224×224 → output 1×64×112×112" in out
+    assert "axis 0: ⌊(224 + 3 + 3 − 7) / 2⌋ + 1 = 112" in out
+    assert "9,408 weights and 64 biases" in out
+    assert "118,013,952 MACs" in out
+    assert "plan    direct" in out
+
+
+def test_explain_figures_of_a_known_layer(run: Run) -> None:
+    # 227×227×3, 96 kernels of 11×11, stride 4: 55×55×96
+    common = ["explain", "conv", "--json", "--input", "3x227x227", "--kernel", "96x11x11", "--stride", "4"]
+    told = json.loads(run(*common)[1])
+    assert told["output"] == [1, 96, 55, 55]
+    assert told["parameters"] == {"weights": 11 * 11 * 3 * 96, "biases": 96}
+    assert told["macs"] == 55 * 55 * 96 * 363
+    last = json.loads(run(*common, "--layout", "channels_last", "--batch", "2")[1])
+    assert last["input"] == [2, 227, 227, 3]
+    assert last["output"] == [2, 55, 55, 96]
+    # 32×48×12, 24 kernels 3×3, stride 2, padding 1: 16×24×24
+    small = run("explain", "conv", "--json", "--input", "12x32x48", "--kernel", "24x3x3", "--stride", "2", "--padding", "1")
+    assert json.loads(small[1])["output"] == [1, 24, 16, 24]
+    assert json.loads(small[1])["parameters"] == {"weights": 2592, "biases": 24}
+
+
+@pytest.mark.parametrize(("padding", "output"), [("0:1x3", [8, 13]), ("1x0", [9, 7]), ("same", [9, 9]), ("2", [11, 11])])
+def test_explain_padding(run: Run, padding: str, output: list[int]) -> None:
+    told = json.loads(run("explain", "conv", "--json", "--input", "1x9x9", "--kernel", "1x3x3", "--padding", padding)[1])
+    assert told["output"][2:] == output
+
+
+def test_info(run: Run) -> None:
+    status, out, _ = run("info")
+    assert status == 0
+    assert "numpy " in out
+    assert "GFLOP/s float32" in out
+    told = json.loads(run("info", "--json")[1])
+    assert told["machine"]["cores"] >= 1
+    assert set(told["store"]) == {"folder", "files", "bytes"}
+    assert told["versions"]["llvmlite"]
+
+
+@pytest.mark.parametrize("command", [[], ["filter"], ["info"], ["explain"], ["explain", "conv"], ["bench"]])
+def test_help(run: Run, command: list[str]) -> None:
+    status, out, _ = run(*command, "--help")
+    assert status == 0
+    assert "Usage: juanji" in out
+    if command not in ([], ["explain"]):
+        assert "Example: juanji " + " ".join(command) in " ".join(out.split())
+
+
+def test_no_command_prints_help(run: Run) -> None:
+    status, out, err = run()
+    assert status == 2
+    assert "Usage" in out + err
+
+
+def test_bench_without_the_repository_says_where_it_is(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from juanji import cli
+
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "lib" / "juanji" / "cli.py"))
+    status, _, err = run("bench")
+    assert status == 1
+    assert "clone the repository" in err
+
+
+# languages
+
+
+def test_both_languages_say_the_same_things() -> None:
+    for key, (english, chinese) in messages.TABLE.items():
+        fields = [sorted(re.findall(r"{(\w+)", text)) for text in (english, chinese)]
+        assert fields[0] == fields[1], key
+
+
+def test_chinese_by_option(run: Run) -> None:
+    for arguments in (["--lang", "zh", "info"], ["info", "--lang=zh"], ["info", "--lang", "zh"]):
+        assert "版本：" in run(*arguments)[1] or "版本: " in run(*arguments)[1]
+    status, _, err = run("filter", "none.png", "-k", "mean", "-o", "out.png", "--lang", "zh")
+    assert status == 1
+    assert err.startswith("错误：")
+
+
+def test_chinese_by_locale(tmp_path: Path) -> None:
+    ran = in_a_process("filter", "--help", folder=tmp_path, LC_ALL="zh_CN.UTF-8")
+    assert ran.returncode == 0
+    assert "示例：juanji filter" in ran.stdout
+    assert "示例" not in in_a_process("filter", "--help", folder=tmp_path, LC_ALL="C.UTF-8").stdout
+
+
+def test_a_process_of_its_own(tmp_path: Path) -> None:
+    ji.write(tmp_path / "photo.png", PHOTO)
+    ran = in_a_process("filter", "photo.png", "-k", "mean", "-o", "out.png", folder=tmp_path)
+    assert (ran.returncode, ran.stdout) == (0, "out.png\n")
+    failed = in_a_process("filter", "none.png", "-k", "mean", "-o", "out.png", folder=tmp_path)
+    assert failed.returncode == 1
+    assert len(failed.stderr.splitlines()) == 1
+    wrong = in_a_process("filter", "photo.png", "-k", "mean", folder=tmp_path)
+    assert wrong.returncode == 2
+    assert len(wrong.stderr.splitlines()) == 1
+
+
+def test_ctrl_c(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from juanji.image import filters
+
+    def interrupted(self: filters.Prepared, threads: int | None = None) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(filters.Prepared, "run", interrupted)
+    status, out, err = run("filter", "photo.png", "-k", "mean", "-o", "out.png")
+    assert (status, out, err.splitlines()[-1]) == (130, "", "interrupted")
+    assert not Path("out.png").exists()

@@ -1,0 +1,44 @@
+"""The README's Python blocks and its juanji commands run as they stand."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from juanji import image
+from juanji.cli import main
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("console") for line in block.splitlines() if line.startswith("juanji ")]
+
+
+@pytest.fixture
+def photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that holds photo.jpg."""
+    monkeypatch.chdir(tmp_path)
+    image.write("photo.jpg", np.random.default_rng(5).integers(0, 256, (40, 60, 3), "uint8"))
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+@pytest.mark.usefixtures("photo")
+def test_python(code: str) -> None:
+    exec(compile(code, str(README), "exec"), {})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.usefixtures("photo")
+def test_commands(command: str) -> None:
+    assert main(shlex.split(command, comments=True)[1:]) == 0
+
+
+def test_there_is_something_to_run() -> None:
+    assert blocks("python")
+    assert COMMANDS
