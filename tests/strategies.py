@@ -1,5 +1,6 @@
 """Random small members of the family, and arrays for them."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,7 +79,7 @@ def convolutions(
         fields["sites"] = output if local else tuple(draw(st.integers(1, p)) for p in output)
     if taps and draw(st.booleans()):
         kept = draw(st.lists(st.tuples(*(st.integers(0, k - 1) for k in kernel)), min_size=1, max_size=6, unique=True))
-        fields["taps"] = tuple(sorted(kept))
+        fields["taps"] = tuple(sorted(kept)) if len(kept) < math.prod(kernel) else None
     return Convolution(**fields)
 
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
+
 from bench import __main__, measure, ours, report, roofline, rows, startup
 from bench.measure import Record
 from bench.peers import Contestant
 from bench.rows import FIRST, LAST, ROWS, Array, Row
-from rich.console import Console
 
 
 def by_name(name: str) -> Row:

@@ -1,5 +1,9 @@
 """A boundary is an index map: it must say what np.pad does, and fold must be its adjoint."""
 
+import math
+import pickle
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -67,8 +71,45 @@ def test_no_padding_is_no_change_and_inputs_are_kept() -> None:
 
 
 def test_the_map_cannot_be_written() -> None:
-    with pytest.raises(ValueError, match="read-only"):
-        boundary.index_map(3, 1, 1, "edge")[0] = 2
+    for size in (3, boundary.KEPT_TABLE):
+        with pytest.raises(ValueError, match="read-only"):
+            boundary.index_map(size, 1, 1, "edge")[0] = 2
+
+
+def test_only_short_maps_are_kept() -> None:
+    assert boundary.index_map(boundary.KEPT_TABLE - 2, 1, 1, "wrap") is boundary.index_map(boundary.KEPT_TABLE - 2, 1, 1, "wrap")
+    alive = weakref.ref(boundary.index_map(boundary.KEPT_TABLE - 1, 1, 1, "wrap"))
+    assert alive() is None
+
+
+def test_boundaries_that_mean_the_same_are_equal() -> None:
+    nan, other = Boundary("constant", math.nan), Boundary("constant", float("nan"))
+    assert (nan, hash(nan)) == (other, hash(other))
+    assert pickle.loads(pickle.dumps(other)) == nan
+    assert Boundary("wrap", 3.0) == Boundary("wrap")
+    assert math.copysign(1, Boundary("constant", -0.0).value) == 1
+    assert str(nan) == "constant nan"
+    assert repr(Boundary("edge")) == "Boundary(mode='edge', value=0.0)"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 0.5, -7.0])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
+def test_any_constant_pads_floats(value: float, dtype: str) -> None:
+    padded = boundary.pad(np.ones(2, dtype), 0, 1, 2, Boundary("constant", value))
+    np.testing.assert_array_equal(padded, np.array([value, 1, 1, value, value], dtype))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [("int64", 0.5), ("uint8", 300.0), ("uint8", -1.0), ("int64", 2.0**63), ("int32", math.nan), ("uint16", math.inf), ("bool", 2.0),
+     ("object", 0.5)],
+)  # fmt: skip
+def test_integers_are_not_padded_with_what_they_cannot_hold(dtype: str, value: float) -> None:
+    with pytest.raises(ArgumentError) as raised:
+        boundary.pad(np.ones(2, dtype), 0, 1, 0, Boundary("constant", value))
+    assert str(raised.value) == f"boundary (={('constant', value)!r}) must be a value that an array of {dtype} holds"
+    assert boundary.pad(np.ones(2, dtype), 0, 0, 0, Boundary("constant", value)).tolist() == [1, 1]
+    assert boundary.pad(np.ones(2, dtype), 0, 1, 0, Boundary("constant", 1.0)).tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

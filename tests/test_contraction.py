@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from juanji import reference
 from juanji.boundary import MODES, Boundary
-from juanji.contraction import Contraction, Operand, execute, fold_border, lower, phases
+from juanji.contraction import Contraction, Operand, execute, lower
 from juanji.errors import ArgumentError
+from juanji.phases import fold_border, phases
 from juanji.spec import Convolution, Dtypes
 from strategies import Array, convolutions, operands
 

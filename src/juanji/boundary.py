@@ -9,9 +9,11 @@ The map is linear in the array, so its adjoint adds each padded element back whe
 Modes repeat as those of `np.pad` do: any padding is valid, even around an array of one element.
 """
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from numbers import Real
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +21,29 @@ import numpy.typing as npt
 from juanji.errors import ArgumentError
 
 Index = npt.NDArray[np.int64]
+KEPT_TABLE = 4096  # elements; longer index maps are made anew, so that the kept ones stay below 16 MiB together
 
 
-class Boundary(NamedTuple):
-    """A mode of the table below, and the value that stands outside if the mode is "constant"."""
+class _Fields(NamedTuple):
+    mode: str
+    value: float
 
-    mode: str = "constant"
-    value: float = 0.0
+
+class Boundary(_Fields):
+    """A mode of the table below, and the value that stands outside if the mode is "constant".
+
+    Boundaries are parts of cache keys, so those that mean the same are equal: the value is 0 where no constant stands
+    outside, -0.0 is 0.0, and every NaN is the one object `math.nan` (tuples compare by identity before they ask ==).
+
+    >>> Boundary("constant", float("nan")) == Boundary("constant", float("nan"))
+    True
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, mode: str = "constant", value: float = 0.0) -> Self:
+        value = float(value) + 0.0 if mode == "constant" else 0.0
+        return super().__new__(cls, mode, math.nan if math.isnan(value) else value)
 
     @property
     def constant(self) -> bool:
@@ -87,7 +105,7 @@ def parse(boundary: object, argument: str = "boundary") -> Boundary:
             return boundary
         case str():
             mode, value = boundary, 0.0
-        case ("constant", int() | float() | np.integer() | np.floating() as number):
+        case ("constant", Real() as number):
             mode, value = "constant", float(number)
         case _:
             raise ArgumentError(f"{argument} (={boundary!r}) must be a name or ('constant', value)")
@@ -97,7 +115,6 @@ def parse(boundary: object, argument: str = "boundary") -> Boundary:
     return Boundary(mode, value)
 
 
-@lru_cache(maxsize=512)
 def index_map(size: int, low: int, high: int, mode: str) -> Index:
     """Where each of the low + size + high padded coordinates comes from, -1 for the constant. Read-only.
 
@@ -106,20 +123,43 @@ def index_map(size: int, low: int, high: int, mode: str) -> Index:
     >>> index_map(3, 1, 1, "constant").tolist()
     [-1, 0, 1, 2, -1]
     """
+    make = _kept_table if low + size + high <= KEPT_TABLE else _table
+    return make(size, low, high, mode)
+
+
+def _table(size: int, low: int, high: int, mode: str) -> Index:
     table = MODES[mode](np.arange(-low, size + high, dtype=np.int64), size)
     table.flags.writeable = False
     return table
 
 
+_kept_table = lru_cache(maxsize=512)(_table)
+
+
 def pad(array: npt.NDArray[np.generic], axis: int, low: int, high: int, boundary: Boundary) -> npt.NDArray[np.generic]:
-    """The array padded along one axis, in NumPy: what the map means, for the reference and the explanations."""
+    """The array padded along one axis, in NumPy: what the map means, for the reference and the explanations.
+
+    Raises ArgumentError if the array is of integers and the constant is none that they hold.
+    """
     table = index_map(array.shape[axis], low, high, boundary.mode)
     padded = np.take(array, np.maximum(table, 0), axis)
-    if boundary.constant:
+    if boundary.constant and low + high:
         outside = [slice(None)] * array.ndim
         outside[axis] = table < 0  # type: ignore[call-overload]
-        padded[tuple(outside)] = boundary.value
+        padded[tuple(outside)] = _constant_in(array.dtype, boundary.value)
     return padded
+
+
+def _constant_in(dtype: np.dtype[Any], value: float) -> float:
+    """The constant as an element of the type: the value itself, or an exact integer that fits. "O" holds Python's integers."""
+    if dtype.kind not in "biuO":
+        return value
+    whole = value.is_integer()
+    if whole and dtype.kind in "iu":
+        whole = np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
+    if not whole or (dtype.kind == "b" and value not in (0, 1)):
+        raise ArgumentError(f"boundary (={('constant', value)!r}) must be a value that an array of {dtype} holds")
+    return int(value)
 
 
 def fold(padded: npt.NDArray[np.generic], axis: int, low: int, high: int, boundary: Boundary) -> npt.NDArray[np.generic]:

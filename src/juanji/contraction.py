@@ -16,40 +16,25 @@
 #
 # A constant outside belongs to no element: it adds nothing to dx, and enters dw as the value of x that it is.
 #
-# Gradient of the input as a gather. dx[v] += ... scatters: one v is reached from several (p, k) and an index map may bring
-# more together. So first dx is made on the padded extent u = v − base (base 0; under a constant only x itself is made,
-# base = low), where u = s·a + φ fixes which taps arrive: dilation·k ≡ φ + base (mod s) holds for k = k0 + step·j with
-# step = s / gcd(s, dilation), and those arrive from
-#
-#     p = (u + base − dilation·k) / s = a + e − f·j,    e = (φ + base − dilation·k0) / s,    f = dilation·step / s
-#
-# For each phase φ this is a forward contraction over dy: stride 1, dilation −f, offset e, zeros where p is outside 0 ≤ p < P,
-# input channels and features exchanged, weights read at k0 + step·j, storing at φ + s·a. A phase that no tap reaches is zero.
-# With sites, the weights are those of p mod T: of 0 if T = 1, of p itself if T = P, and both are affine. Between, a = ρ + T·α
-# and j = j₀ + J·j₁ with J = T / gcd(f, T) leave p mod T = (ρ + e − f·j₀) mod T without an axis in it: one piece for each
-# (φ, ρ, j₀), the pieces of one (φ, ρ) adding up. Last, `fold_border` adds each padded element back to where the
-# boundary's map had taken it from, axis by axis in storage order.
-#
-# Descriptions (`Convolution`) are not closed under this: phases need offsets that are no padding, taps that skip, weights
-# read backwards and outputs with gaps. Contractions are.
+# The first scatters: several (p, k) reach one element of dx. `phases` makes forward contractions of it, which gather; these
+# need offsets that are no padding, taps that skip, weights read backwards and outputs with gaps, so that descriptions
+# (`Convolution`) are not closed under taking gradients. Contractions are.
 
-import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from juanji.boundary import MODES, ZERO, Boundary, fold
+from juanji.boundary import MODES, Boundary
 from juanji.errors import ArgumentError
 from juanji.spec import Convolution
 
 Array = npt.NDArray[Any]
 Terms = tuple[tuple[str, int], ...]  # (axis, coefficient)
 Affine = tuple[int, Terms]  # offset + Σ coefficient·axis
-NOTHING: Affine = (0, ())
 OPERANDS = ("x", "w", "y")
 CONJUGATED = {"x": "w", "w": "x", "y": None}
 
@@ -67,6 +52,13 @@ class Dimension:
     terms: Terms
     reach: tuple[int, int]
     boundary: Boundary | None = None
+
+    @classmethod
+    def over(cls, size: int, index: Affine, extents: Mapping[str, int]) -> Self:
+        """The dimension whose index takes every value that the extents of its axes give it."""
+        offset, terms = index
+        ends = [a * (max(extents[axis], 1) - 1) for axis, a in terms]
+        return cls(size, offset, terms, (offset + sum(min(e, 0) for e in ends), offset + sum(max(e, 0) for e in ends)))
 
     def coefficient(self, axis: str) -> int:
         """How far the index moves for a step along the axis."""
@@ -151,7 +143,7 @@ class Contraction:
 def lower(spec: Convolution) -> Contraction:
     """The contraction that computes `spec` forward, its epilogue apart.
 
-    >>> spec = Convolution(size=(9,), kernel=(3,), stride=(2,), dilation=(1,), padding=((1, 0),), boundary=(ZERO,), channels=4)
+    >>> spec = Convolution(size=(9,), kernel=(3,), stride=(2,), dilation=(1,), padding=((1, 0),), boundary=(Boundary(),), channels=4)
     >>> c = lower(spec)
     >>> c.extent("q0"), c.x.stride("q0"), c.x.stride("k0"), c.x.stride("c"), c.x.offset, c.x.inequalities
     (4, 2, 1, 9, -1, (2,))
@@ -167,13 +159,13 @@ def lower(spec: Convolution) -> Contraction:
         reach = (-low, stride * (p - 1) + dilation * (k - 1) - low)  # of p < P: the leftovers' places do not count
         terms = ((f"t{i}", stride), (f"q{i}", stride * t), (f"k{i}", dilation))
         into.append(Dimension(spec.size[i], -low, terms, reach, spec.boundary[i]))
-        out.append(_dimension(p, (0, ((f"t{i}", 1), (f"q{i}", t))), extents))
-        site.append(_dimension(t, (0, ((f"t{i}", 1),)), extents))
-        tap.append(_dimension(k, (k - 1, ((f"k{i}", -1),)) if spec.flip else (0, ((f"k{i}", 1),)), extents))
-    batch = _dimension(spec.batch, (0, (("n", 1),)), extents)
-    from_channel = _dimension(spec.channels, (0, (("g", c), ("c", 1))), extents)
-    feature = _dimension(spec.features, (0, (("g", o), ("o", 1))), extents)
-    channel = _dimension(c, (0, (("c", 1),)), extents)
+        out.append(Dimension.over(p, (0, ((f"t{i}", 1), (f"q{i}", t))), extents))
+        site.append(Dimension.over(t, (0, ((f"t{i}", 1),)), extents))
+        tap.append(Dimension.over(k, (k - 1, ((f"k{i}", -1),)) if spec.flip else (0, ((f"k{i}", 1),)), extents))
+    batch = Dimension.over(spec.batch, (0, (("n", 1),)), extents)
+    from_channel = Dimension.over(spec.channels, (0, (("g", c), ("c", 1))), extents)
+    feature = Dimension.over(spec.features, (0, (("g", o), ("o", 1))), extents)
+    channel = Dimension.over(c, (0, (("c", 1),)), extents)
     body = {"OI*": [feature, channel, *tap], "*IO": [*tap, channel, feature], "O*I": [feature, *tap, channel]}[spec.weight_layout]
     first = spec.layout == "channels_first"
     return Contraction(
@@ -188,7 +180,7 @@ def lower(spec: Convolution) -> Contraction:
 def execute(contraction: Contraction, **operands: Array) -> Array:
     """The contraction in NumPy, term by term: what it means, not how to compute it. Takes the two operands that are read.
 
-    >>> spec = Convolution(size=(3,), kernel=(2,), stride=(1,), dilation=(1,), padding=((0, 0),), boundary=(ZERO,))
+    >>> spec = Convolution(size=(3,), kernel=(2,), stride=(1,), dilation=(1,), padding=((0, 0),), boundary=(Boundary(),))
     >>> x, w = np.array([[[1, 2, 3]]]), np.array([[[10, 1]]])
     >>> execute(lower(spec), x=x, w=w)
     array([[[12, 23]]])
@@ -228,115 +220,6 @@ def execute(contraction: Contraction, **operands: Array) -> Array:
     terms = np.broadcast_to(factors[0] * factors[1], exists.shape)
     np.add.at(result, np.broadcast_to(produced, exists.shape)[exists], terms[exists])
     return result.reshape(shape)
-
-
-def phases(contraction: Contraction) -> tuple[Contraction, ...]:
-    """The gradient of the input as forward contractions: x is dy, y is dx with its border; their sum, folded, is dx.
-
-    Each stores to its own elements, save that pieces of tiled weights (more than one site, fewer than positions) add up.
-
-    >>> spec = Convolution(size=(9,), kernel=(3,), stride=(2,), dilation=(1,), padding=((0, 0),), boundary=(ZERO,))
-    >>> for phase in phases(lower(spec).producing("x")):
-    ...     phase.y.along("q0").offset, phase.y.stride("q0"), phase.extent("k0"), phase.x.stride("k0"), phase.w.stride("k0")
-    (0, 2, 2, -1, 2)
-    (1, 2, 1, -1, 2)
-    """
-    if contraction.output != "x":
-        raise ArgumentError(f"output (={contraction.output!r}) of a contraction that is split into phases must be 'x'")
-    ways = (_ways(contraction, i) for i in range(contraction.n))
-    return tuple(_phase(contraction, way) for way in itertools.product(*ways))
-
-
-def fold_border(contraction: Contraction, padded: Array) -> Array:
-    """The gradient of the input from that of the padded input, as the sum of the phases leaves it.
-
-    >>> edge = Boundary("edge")
-    >>> spec = Convolution(size=(3,), kernel=(2,), stride=(1,), dilation=(1,), padding=((2, 0),), boundary=(edge,))
-    >>> fold_border(lower(spec), np.array([[[1, 10, 100, 2, 3]]]))
-    array([[[111,   2,   3]]])
-    """
-    for number, d in enumerate(contraction.x.dimensions):
-        if d.boundary is not None and not d.boundary.constant:
-            padded = fold(padded, number, *d.padding, d.boundary)
-    return padded
-
-
-class _Way(NamedTuple):
-    """One phase along one axis: p, the site, the tap and u in terms of the axes q (α) and k (j₁), and the extents of both."""
-
-    position: Affine
-    site: Affine
-    tap: Affine
-    place: Affine
-    padded: int
-    q: int
-    k: int
-
-
-def _ways(contraction: Contraction, i: int) -> list[_Way]:
-    t, q, k = f"t{i}", f"q{i}", f"k{i}"
-    x, taps, sites, positions = contraction.x.along(q), contraction.extent(k), contraction.extent(t), contraction.y.along(q).size
-    stride, dilation = x.coefficient(t), x.coefficient(k)
-    folded = x.boundary is not None and not x.boundary.constant
-    padded, base = (x.size + sum(x.padding), 0) if folded else (x.size, -x.offset)
-    step, split = stride // math.gcd(stride, dilation), sites if 1 < sites < positions else 1
-    f = dilation * step // stride
-    turns = split // math.gcd(f, split)
-    ways = []
-    for phi, rho in itertools.product(range(min(stride, padded)), range(split)):
-        count_q = len(range(phi + stride * rho, padded, stride * split))
-        k0 = next((k0 for k0 in range(step) if (dilation * k0 - phi - base) % stride == 0), taps)
-        arriving = len(range(k0, taps, step))
-        e = (phi + base - dilation * k0) // stride
-        place = (phi + stride * rho, ((q, stride * split),))
-        for j in range(max(min(turns, arriving), 1)) if count_q else ():
-            p = rho + e - f * j
-            position = (p, ((q, split), (k, -f * turns)))
-            site = position if sites == positions > 1 else (p % sites, ())
-            tap = (k0 + step * j, ((k, step * turns),))
-            reached = (position, site, tap) if arriving else (NOTHING, NOTHING, NOTHING)
-            ways.append(_Way(*reached, place, padded, count_q, len(range(j, arriving, turns))))
-    return ways
-
-
-def _phase(contraction: Contraction, ways: tuple[_Way, ...]) -> Contraction:
-    extents = dict(contraction.axes)
-    extents["o"], extents["c"] = extents["c"], extents["o"]
-    exchange: dict[str, Affine] = {"o": (0, (("c", 1),)), "c": (0, (("o", 1),))}
-    weighed, spatial = dict(exchange), dict[Dimension, Dimension]()
-    for i, way in enumerate(ways):
-        extents |= {f"t{i}": 1, f"q{i}": way.q, f"k{i}": way.k}
-        weighed |= {f"t{i}": way.site, f"k{i}": way.tap}
-        x, y = contraction.x.along(f"q{i}"), contraction.y.along(f"q{i}")
-        spatial[x] = _dimension(way.padded, way.place, extents)
-        spatial[y] = replace(_dimension(y.size, way.position, extents), boundary=ZERO)
-    gathered = Operand(tuple(spatial.get(d) or _moved(d, exchange, extents) for d in contraction.y.dimensions))
-    produced = Operand(tuple(spatial.get(d) or _moved(d, exchange, extents) for d in contraction.x.dimensions))
-    weights = Operand(tuple(_moved(d, weighed, extents) for d in contraction.w.dimensions))
-    taps = contraction.taps
-    if taps is not None:
-        seen = [{way.tap[0] + dict(way.tap[1]).get(f"k{i}", 0) * j: j for j in range(way.k)} for i, way in enumerate(ways)]
-        found = (tuple(where.get(k, -1) for where, k in zip(seen, tap, strict=True)) for tap in taps)
-        taps = tuple(tap for tap in found if min(tap) >= 0)
-    return Contraction(tuple(extents.items()), gathered, weights, produced, "y", contraction.conjugated, taps)
-
-
-def _moved(dimension: Dimension, axes: Mapping[str, Affine], extents: Mapping[str, int]) -> Dimension:
-    """The dimension with some axes expressed by others."""
-    offset, terms = dimension.offset, dict[str, int]()
-    for axis, a in dimension.terms:
-        start, inner = axes.get(axis, (0, ((axis, 1),)))
-        offset += a * start
-        for name, b in inner:
-            terms[name] = terms.get(name, 0) + a * b
-    return _dimension(dimension.size, (offset, tuple(terms.items())), extents)
-
-
-def _dimension(size: int, index: Affine, extents: Mapping[str, int]) -> Dimension:
-    """The dimension whose index takes every value that the extents give it."""
-    offset, terms = index
-    ends = [(a * (max(extents[axis], 1) - 1)) for axis, a in terms]
-    return Dimension(size, offset, terms, (offset + sum(min(e, 0) for e in ends), offset + sum(max(e, 0) for e in ends)))
 
 
 def _storage(shape: tuple[int, ...]) -> list[int]:

@@ -3,7 +3,9 @@
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any, SupportsIndex, cast
+from functools import lru_cache
+from numbers import Real
+from typing import Any, SupportsIndex, TypeGuard, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,20 +14,22 @@ from juanji import boundary as boundaries
 from juanji.errors import ArgumentError, DtypeError, NotBuiltError, ShapeError
 from juanji.spec import ACTIVATIONS, LAYOUTS, WEIGHT_LAYOUTS, Boundary, Convolution, Dtypes, Epilogue, span
 
-PerAxis = int | Sequence[int]
-Padding = int | str | Sequence[int] | Sequence[tuple[int, int]]
-BoundaryLike = str | tuple[str, float] | Boundary | Sequence[str | tuple[str, float] | Boundary]
-Activation = str | tuple[str, float] | None
+PerAxis = SupportsIndex | Iterable[SupportsIndex]  # integers of Python or NumPy, in any sequence or array
+Padding = str | SupportsIndex | Iterable[SupportsIndex | Iterable[SupportsIndex]]
+Number = float | np.floating[Any] | np.integer[Any]
+OneBoundary = str | tuple[str, Number] | Boundary
+BoundaryLike = OneBoundary | Sequence[OneBoundary]
+Activation = str | tuple[str, Number] | None
 
 SHARINGS = ("shared", "tiled", "local")
 FLOATS = ("float32", "float64")
-PICTURES = ("uint8", "uint16")  # summed in float32, which holds their products with a kernel's weights
+PICTURES = ("uint8", "uint16")  # summed in the type of the weights, and what sums may be rounded to
 PADDINGS = ("valid", "same", "same_lower", "full", "causal")
 
 
 def describe(
-    x_shape: Sequence[int],
-    w_shape: Sequence[int],
+    x_shape: Iterable[SupportsIndex],
+    w_shape: Iterable[SupportsIndex],
     *,
     dtype: npt.DTypeLike = "float32",
     w_dtype: npt.DTypeLike | None = None,
@@ -34,7 +38,7 @@ def describe(
     stride: PerAxis = 1,
     padding: Padding = 0,
     dilation: PerAxis = 1,
-    groups: int = 1,
+    groups: SupportsIndex = 1,
     boundary: BoundaryLike = "zero",
     flip: bool = False,
     sharing: str = "shared",
@@ -44,9 +48,14 @@ def describe(
     overflow: str = "saturate",
     taps: npt.NDArray[np.bool_] | None = None,
 ) -> Convolution:
-    """The `Convolution` of a batched input shape and a weight shape. `taps` marks the kernel positions to keep.
+    """The `Convolution` of a batched input shape and a weight shape.
 
-    Raises ArgumentError, ShapeError or DtypeError with one line that names the argument, its value and the rule.
+    dtype, w_dtype: of the input and of the weights, the same unless said; they are summed in the type that NumPy promotes
+        them to, and stored in it unless out_dtype says uint8 or uint16.
+    taps: a mask of the kernel's shape that marks the positions to keep, as they stand in the weights before `flip`.
+
+    The others are those of `conv`. Raises ArgumentError, ShapeError or DtypeError with one line that names the argument, its
+    value and the rule.
 
     >>> describe((1, 3, 227, 227), (96, 3, 11, 11), stride=4).y_shape
     (1, 96, 55, 55)
@@ -54,10 +63,11 @@ def describe(
     Traceback (most recent call last):
     juanji.errors.ShapeError: kernel of size 5 with dilation 2 spans 9, but axis 0 is 4 + 1 + 1 padding = 6
     """
-    x_shape, w_shape = tuple(map(int, x_shape)), tuple(map(int, w_shape))
+    x_shape, w_shape = _shape("x_shape", x_shape), _shape("w_shape", w_shape)
     _one_of("layout", layout, LAYOUTS)
     _one_of("sharing", sharing, SHARINGS)
-    weight_layout = weight_layout or ("OI*" if layout == "channels_first" else "*IO")
+    if weight_layout is None:
+        weight_layout = "OI*" if layout == "channels_first" else "*IO"
     _one_of("weight_layout", weight_layout, WEIGHT_LAYOUTS)
     n = spatial_axes(w_shape, sharing)
     if len(x_shape) != n + 2:
@@ -65,6 +75,8 @@ def describe(
     batch, channels, size = _split(x_shape, layout)
     sites, features, per_group, kernel = _split_weights(w_shape, n, weight_layout, sharing)
     groups = _integer("groups", groups, 1)
+    if channels % groups:
+        raise ShapeError(f"channels (={channels}) must be divisible by groups (={groups})")
     if channels != per_group * groups:
         raise ShapeError(
             f"x has {channels} channels, but w of shape {w_shape} takes {per_group}"
@@ -74,14 +86,15 @@ def describe(
     for axis, (length, k) in enumerate(zip(size, kernel, strict=True)):
         if length < 1 or k < 1:
             raise ShapeError(f"x (size {length}) and w (size {k}) must have at least one element along spatial axis {axis}")
-    dtypes = choose_dtypes(np.dtype(dtype), np.dtype(w_dtype if w_dtype is not None else dtype), out_dtype)
+    of_x = parse_dtype("dtype", dtype)
+    of_w = of_x if w_dtype is None else parse_dtype("w_dtype", w_dtype)
     described = Convolution(
         size=size,
         kernel=kernel,
         stride=strides,
         dilation=dilations,
         padding=parse_padding(padding, size, kernel, strides, dilations),
-        boundary=_parse_boundaries(boundary, n),
+        boundary=parse_boundaries(boundary, n),
         sites=sites,
         batch=batch,
         channels=channels,
@@ -90,7 +103,7 @@ def describe(
         layout=layout,
         weight_layout=weight_layout,
         flip=bool(flip),
-        dtypes=dtypes,
+        dtypes=choose_dtypes(of_x, of_w, None if out_dtype is None else parse_dtype("out_dtype", out_dtype)),
         epilogue=Epilogue(bool(bias), *_parse_activation(activation)),
         overflow=overflow,
         taps=_kept(taps, kernel),
@@ -115,7 +128,7 @@ def per_axis(name: str, value: object, n: int, least: int) -> tuple[int, ...]:
     >>> per_axis("stride", (1, 2), 2, 1)
     (1, 2)
     """
-    if isinstance(value, Iterable) and not isinstance(value, str):
+    if _several(value):
         values = tuple(_integer(name, v, least) for v in value)
         if len(values) != n:
             raise ArgumentError(f"{name} (={value!r}) must be one integer or one per spatial axis, and there are {n}")
@@ -138,7 +151,7 @@ def parse_padding(
     if isinstance(padding, str):
         _one_of("padding", padding, PADDINGS)
         return tuple(_mode(padding, *axis) for axis in zip(size, kernel, stride, dilation, strict=True))
-    if isinstance(padding, Iterable):
+    if _several(padding):
         values = list(padding)
         if len(values) != n:
             raise ArgumentError(f"padding (={padding!r}) must be an integer, one per spatial axis, pairs or a mode, and there are {n} axes")
@@ -162,53 +175,78 @@ def _mode(mode: str, size: int, kernel: int, stride: int, dilation: int) -> tupl
 
 
 def _pair(padding: object, value: object) -> tuple[int, int]:
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        sides = tuple(_integer("padding", side, 0) for side in value)
-        if len(sides) != 2:
-            raise ArgumentError(f"padding (={padding!r}) must give (low, high) for an axis, not {value!r}")
-        return cast(tuple[int, int], sides)
-    side = _integer("padding", value, 0)
-    return side, side
+    if not _several(value):
+        side = _integer("padding", value, 0)
+        return side, side
+    sides = [_integer("padding", side, 0) for side in value]
+    if len(sides) != 2:
+        raise ArgumentError(f"padding (={padding!r}) must give (low, high) for an axis, not {value!r}")
+    return sides[0], sides[1]
 
 
-def _parse_boundaries(boundary: BoundaryLike, n: int) -> tuple[Boundary, ...]:
-    one = isinstance(boundary, str | Boundary) or (isinstance(boundary, tuple) and boundary[:1] == ("constant",) and len(boundary) == 2
-                                                    and not isinstance(boundary[1], str | tuple))
-    if one:
-        return (boundaries.parse(boundary),) * n
-    if not isinstance(boundary, Sequence) or len(boundary) != n:
-        raise ArgumentError(f"boundary (={boundary!r}) must be one mode or one per spatial axis, and there are {n}")
-    return tuple(boundaries.parse(b) for b in boundary)
+def parse_boundaries(boundary: BoundaryLike, n: int) -> tuple[Boundary, ...]:
+    """One `Boundary` per spatial axis from one for all, ("constant", value) among them, or a sequence of n.
+
+    >>> parse_boundaries("wrap", 1)
+    (Boundary(mode='wrap', value=0.0),)
+    >>> [str(b) for b in parse_boundaries(("edge", ("constant", 7)), 2)]
+    ['edge', 'constant 7']
+    """
+    match boundary:
+        case str() | Boundary() | ("constant", Real()):
+            return (boundaries.parse(boundary),) * n
+        case Sequence() | np.ndarray() if len(boundary) == n:
+            return tuple(boundaries.parse(b) for b in boundary)
+    raise ArgumentError(f"boundary (={boundary!r}) must be one mode or one per spatial axis, and there are {n}")
 
 
 def _parse_activation(activation: Activation) -> tuple[str | None, float]:
-    if activation is None:
-        return None, 0.0
-    name, *rest = (activation,) if isinstance(activation, str) else activation
-    _one_of("activation", name, tuple(ACTIVATIONS))
-    default = ACTIVATIONS[name]
-    if rest and default is None:
-        raise ArgumentError(f"activation (={activation!r}): {name} takes no parameter")
-    return name, float(rest[0]) if rest else (default or 0.0)
+    match activation:
+        case None:
+            return None, 0.0
+        case str():
+            _one_of("activation", activation, tuple(ACTIVATIONS))
+            return activation, ACTIVATIONS[activation] or 0.0
+        case (str() as name, Real() as parameter):
+            _one_of("activation", name, tuple(ACTIVATIONS))
+            if ACTIVATIONS[name] is None:
+                raise ArgumentError(f"activation (={activation!r}): {name} takes no parameter")
+            if not math.isfinite(parameter):
+                raise ArgumentError(f"activation (={activation!r}) must have a finite parameter")
+            return name, float(parameter) + 0.0  # a slope of −0.0 is 0.0: they are equal as keys
+    raise ArgumentError(f"activation (={activation!r}) must be None, a name or (name, number)")
 
 
-def choose_dtypes(x: np.dtype[Any], w: np.dtype[Any], out: npt.DTypeLike | None) -> Dtypes:
-    """The types of the sum and the output for an input and weights, or an error that names what is not built yet."""
-    for name, dtype in (("x", x), ("w", w)):
-        if dtype.kind not in "fcbiuV" or dtype.hasobject:
+def parse_dtype(name: str, dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """The element type that a user's argument means.
+
+    >>> parse_dtype("out_dtype", "u1")
+    dtype('uint8')
+    """
+    try:
+        if dtype is not None:  # np.dtype(None) would be float64
+            return np.dtype(dtype)
+    except (TypeError, ValueError):
+        pass
+    raise DtypeError(f"{name} (={dtype!r}) must be an element type of NumPy")
+
+
+@lru_cache(maxsize=1024)
+def choose_dtypes(x: np.dtype[Any], w: np.dtype[Any], out: np.dtype[Any] | None) -> Dtypes:
+    """The types of the sum and the output for an input and weights, or an error that names what is not built yet.
+
+    >>> choose_dtypes(np.dtype("uint8"), np.dtype("float64"), None)
+    Dtypes(x='uint8', w='float64', sum='float64', y='float64')
+    """
+    for name, dtype in (("x", x), ("w", w), ("out", out)):
+        if dtype is not None and (dtype.kind not in "fcbiuV" or dtype.type is np.void or dtype.hasobject):
             raise DtypeError(f"{name} has dtype {dtype}, which is not a number that can be multiplied and added")
-    if x.name in PICTURES and w.name in FLOATS:
-        total = np.dtype("float32")
-        result = np.dtype(out) if out is not None else total
-    else:
-        total = np.result_type(x, w)
-        result = np.dtype(out) if out is not None else total
-        if x.name not in FLOATS or w.name not in FLOATS:
-            raise NotBuiltError(f"x of {x} with w of {w} is not built yet; float32, float64 and uint8 or uint16 with float weights are")
-    if result.name not in (*FLOATS, *PICTURES) or (result.name in FLOATS and result != total):
+    if x.name not in (*FLOATS, *PICTURES) or w.name not in FLOATS:
+        raise NotBuiltError(f"x of {x} with w of {w} is not built yet; float32, float64 and uint8 or uint16 with float weights are")
+    total = np.result_type(x, w)
+    result = total if out is None else out
+    if result.name not in (total.name, *PICTURES):
         raise NotBuiltError(f"out_dtype (={result}) is not built yet for sums in {total}; {total}, uint8 and uint16 are")
-    if result.name in PICTURES and total.name != "float32":
-        raise NotBuiltError(f"out_dtype (={result}) is not built yet for sums in {total}; it is for float32")
     return Dtypes(x.name, w.name, total.name, result.name)
 
 
@@ -232,9 +270,25 @@ def _split_weights(
 
 
 def _kept(taps: npt.NDArray[np.bool_] | None, kernel: tuple[int, ...]) -> tuple[tuple[int, ...], ...] | None:
-    if taps is None or np.count_nonzero(taps) == math.prod(kernel):
+    if taps is None:
         return None
-    return tuple(tuple(int(k) for k in tap) for tap in np.argwhere(taps))
+    mask = np.asarray(taps)
+    if mask.dtype != np.bool_:
+        raise DtypeError(f"taps has dtype {mask.dtype}, but a mask of the kernel is bool")
+    if mask.shape != kernel:
+        raise ShapeError(f"taps of shape {mask.shape} must have the kernel's shape {kernel}")
+    return None if mask.all() else tuple(map(tuple, np.argwhere(mask).tolist()))
+
+
+def _shape(name: str, shape: object) -> tuple[int, ...]:
+    if not _several(shape):
+        raise ArgumentError(f"{name} (={shape!r}) must be a sequence of integers")
+    return tuple(_integer(name, length, 0) for length in shape)
+
+
+def _several(value: object) -> TypeGuard[Iterable[Any]]:
+    """Whether a value is a sequence rather than one number or word; arrays without axes are numbers."""
+    return isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1) > 0
 
 
 def _integer(name: str, value: object, least: int) -> int:
@@ -248,5 +302,5 @@ def _integer(name: str, value: object, least: int) -> int:
 
 
 def _one_of(name: str, value: object, valid: Sequence[str]) -> None:
-    if value not in valid:
+    if not isinstance(value, str) or value not in valid:
         raise ArgumentError(f"{name} (={value!r}) must be one of {', '.join(valid)}")

@@ -42,7 +42,7 @@ def magnitude(spec: Convolution, x: Array, w: Array, bias: Array | None = None) 
     >>> magnitude(describe((1, 1, 2), (1, 1, 2)), np.array([[[3.0, -4.0]]]), np.array([[[1.0, 1.0]]]))
     array([[[7.]]])
     """
-    outside = tuple(b._replace(value=abs(b.value)) for b in spec.boundary)
+    outside = tuple(boundary.Boundary(b.mode, abs(b.value)) for b in spec.boundary)
     x, w = (np.abs(a if a.dtype.kind == "c" else a.astype(np.float64)) for a in (x, w))
     return _sum(replace(spec, boundary=outside), x, w, None if bias is None else np.abs(bias))
 
@@ -61,8 +61,6 @@ def _sum(spec: Convolution, x: Array, w: Array, bias: Array | None) -> Array:
     if spec.weight_layout == "*IO":
         w = np.swapaxes(w, -1, -2)
     for axis, ((low, high), outside) in enumerate(zip(spec.padding, spec.boundary, strict=True)):
-        if wide.kind == "O":
-            outside = outside._replace(value=int(outside.value))
         x = boundary.pad(x, axis + 2, low, high, outside)
 
     # from here on x is (N, C, *padded) and w is (*kernel, *sites, O, C/groups)
@@ -108,7 +106,7 @@ def _sum_type(spec: Convolution, x: Array, w: Array, bias: Array | None) -> np.d
     if not kinds <= set("biu"):
         return np.dtype(np.float64)
     most_x, most_w, most_bias = ([max(abs(int(a.max())), abs(int(a.min()))) if a.size else 0 for a in arrays] + [0])[:3]
-    most_x = max(most_x, *(abs(int(b.value)) for b in spec.boundary))
+    most_x = max(most_x, *(abs(int(b.value)) if math.isfinite(b.value) else 0 for b in spec.boundary))
     terms = spec.macs // max(math.prod(spec.y_shape), 1)
     return np.dtype(np.int64 if max(most_x * most_w * terms, most_x, most_w) + most_bias < 2**63 else object)
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from juanji.describe import FLOATS, BoundaryLike, PerAxis, describe, per_axis
-from juanji.describe import _parse_boundaries as parse_boundaries
+from juanji.describe import FLOATS, BoundaryLike, PerAxis, describe, parse_boundaries, per_axis
 from juanji.errors import ArgumentError, ShapeError
 from juanji.planner import Plan, plan_for
 from juanji.spec import ZERO, Boundary

@@ -1,9 +1,10 @@
 """One description for the whole family: `Convolution`, frozen, checked once, a key for every cache behind it."""
 
+import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,16 +41,24 @@ class Epilogue(NamedTuple):
     parameter: float = 0.0  # the slope of leaky_relu
 
 
+FLOAT32 = Dtypes()
+NO_EPILOGUE = Epilogue()
+
+
 @dataclass(frozen=True)
 class Convolution:
     """A convolution over n spatial axes: everything about it but the numbers.
+
+    `describe` makes it from what a user writes. It holds canonical values only, Python's own integers among them, so that
+    equal descriptions are equal keys and no count overflows.
 
     Per spatial axis, with p the output's position and k the kernel's:  v = p·stride + k·dilation  is the place in the
     padded extent (low + size + high) which `boundary` fills, and p mod `sites` chooses the weights.
 
     sites: None for a convolution; 1 per axis up to the output's size for tiled weights, which have these axes in front;
         the output's size is a locally connected layer.
-    taps: the kernel positions that are kept, of a kernel known to be zero elsewhere; None keeps them all.
+    taps: the kernel positions that are kept, of a kernel known to be zero elsewhere; None keeps them all. They are places
+        in the weight array as it is given, before `flip` turns it; in row order, each once.
     """
 
     size: tuple[int, ...]
@@ -66,13 +75,24 @@ class Convolution:
     layout: str = "channels_first"
     weight_layout: str = "OI*"
     flip: bool = False
-    dtypes: Dtypes = Dtypes()
-    epilogue: Epilogue = Epilogue()
+    dtypes: Dtypes = FLOAT32
+    epilogue: Epilogue = NO_EPILOGUE
     overflow: str = "saturate"
     taps: tuple[tuple[int, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         _check(self)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(tuple(getattr(self, field.name) for field in fields(self)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the hash: those of strings differ between processes."""
+        return {name: value for name, value in self.__dict__.items() if name != "_hash"}
 
     @property
     def n(self) -> int:
@@ -186,55 +206,68 @@ def _by(numbers: tuple[int, ...]) -> str:
 
 
 def _check(c: Convolution) -> None:
-    if not c.size:
+    n = len(c.size)
+    if not n:
         raise ShapeError("x needs at least one spatial axis, it has none")
-    sites = c.sites if c.sites is not None else (1,) * c.n
+    sites = c.sites if c.sites is not None else (1,) * n
     per_axis = (c.kernel, c.stride, c.dilation, c.padding, c.boundary, sites)
-    if any(len(values) != c.n for values in per_axis):
-        raise ShapeError(f"{c.n} spatial axes, but {[len(values) for values in per_axis]} values for them")
-    _at_least("batch", c.batch, 0)
-    for name in ("channels", "features", "groups"):
-        _at_least(name, getattr(c, name), 1)
-    for name in ("size", "kernel", "stride", "dilation"):
-        for axis, value in enumerate(getattr(c, name)):
-            _at_least(f"{name} of axis {axis}", value, 1)
-    for axis, count in enumerate(sites):
-        _at_least(f"sites of axis {axis}", count, 1)
-    for axis, pair in enumerate(c.padding):
-        for side, value in zip(("low", "high"), pair, strict=True):
-            _at_least(f"padding of axis {axis} ({side})", value, 0)
-    for name, valid in (("layout", LAYOUTS), ("weight_layout", WEIGHT_LAYOUTS), ("overflow", OVERFLOWS)):
-        if getattr(c, name) not in valid:
-            raise ArgumentError(f"{name} (={getattr(c, name)!r}) must be one of {', '.join(valid)}")
+    if any(len(values) != n for values in per_axis):
+        raise ShapeError(f"{n} spatial axes, but {[len(values) for values in per_axis]} values for them")
+    _at_least("batch", (c.batch,), 0)
+    for name, count in (("channels", c.channels), ("features", c.features), ("groups", c.groups)):
+        _at_least(name, (count,), 1)
+    for name, counts in (("size", c.size), ("kernel", c.kernel), ("stride", c.stride), ("dilation", c.dilation), ("sites", sites)):
+        _at_least(name, counts, 1)
+    _at_least("low padding", tuple(low for low, _ in c.padding), 0)
+    _at_least("high padding", tuple(high for _, high in c.padding), 0)
+    for name, value, valid in (
+        ("layout", c.layout, LAYOUTS), ("weight_layout", c.weight_layout, WEIGHT_LAYOUTS), ("overflow", c.overflow, OVERFLOWS),
+    ):  # fmt: skip
+        if value not in valid:
+            raise ArgumentError(f"{name} (={value!r}) must be one of {', '.join(valid)}")
     for boundary in c.boundary:
         if boundary.mode not in MODES:
             raise ArgumentError(f"boundary (={boundary.mode!r}) must be one of {', '.join(MODES)}")
     if c.epilogue.activation is not None and c.epilogue.activation not in ACTIVATIONS:
         raise ArgumentError(f"activation (={c.epilogue.activation!r}) must be None or one of {', '.join(ACTIVATIONS)}")
-    for name, value in (("input channels", c.channels), ("output channels", c.features)):
-        if value % c.groups:
-            raise ShapeError(f"{name} (={value}) must be divisible by groups (={c.groups})")
-    for axis in range(c.n):
-        if c.output[axis] < 1:
+    if not math.isfinite(c.epilogue.parameter):
+        raise ArgumentError(f"parameter (={c.epilogue.parameter}) of activation {c.epilogue.activation} must be finite")
+    for name, count in (("channels", c.channels), ("features", c.features)):
+        if count % c.groups:
+            raise ShapeError(f"{name} (={count}) must be divisible by groups (={c.groups})")
+    for axis, (out, site) in enumerate(zip(c.output, sites, strict=True)):
+        if out < 1:
             low, high = c.padding[axis]
             covers = f"kernel of size {c.kernel[axis]}"
             if c.dilation[axis] > 1:
                 covers += f" with dilation {c.dilation[axis]} spans {span(c.kernel[axis], c.dilation[axis])}"
             padded = f"{c.size[axis]} + {low} + {high} padding = {c.size[axis] + low + high}"
             raise ShapeError(f"{covers}, but axis {axis} is {padded}")
-        if sites[axis] > c.output[axis]:
-            raise ShapeError(f"sites (={sites[axis]}) of axis {axis} must not exceed its output size (={c.output[axis]})")
+        if site > out:
+            raise ShapeError(f"sites (={site}) of axis {axis} must not exceed its output size (={out})")
+    extent = c.channels * math.prod([low + size + high for size, (low, high) in zip(c.size, c.padding, strict=True)])
     for name, shape in (("x", c.x_shape), ("weights", c.w_shape), ("output", c.y_shape)):
-        padded = (low + size + high for size, (low, high) in zip(c.size, c.padding, strict=True))
-        if math.prod(shape) > MOST_ELEMENTS or (name == "x" and math.prod(padded) * c.channels > MOST_ELEMENTS):
+        if math.prod(shape) > MOST_ELEMENTS or (name == "x" and extent > MOST_ELEMENTS):
             raise ShapeError(f"{name} of shape {_by(shape)} has more elements than a 64-bit address reaches")
-    if c.taps is not None and any(len(tap) != c.n or any(not 0 <= k < size for k, size in zip(tap, c.kernel)) for tap in c.taps):
-        raise ArgumentError(f"taps (={c.taps}) must lie inside the kernel {_by(c.kernel)}")
+    if c.taps is not None:
+        _check_taps(c.taps, c.kernel)
 
 
-def _at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ArgumentError(f"{name} (={value}) must be at least {least}")
+def _check_taps(taps: tuple[tuple[int, ...], ...], kernel: tuple[int, ...]) -> None:
+    for tap in taps:
+        if len(tap) != len(kernel) or any(not 0 <= k < size for k, size in zip(tap, kernel, strict=True)):
+            raise ArgumentError(f"taps (={tap} among them) must lie inside the kernel {_by(kernel)}")
+    if any(before >= after for before, after in itertools.pairwise(taps)):
+        raise ArgumentError("taps must stand in row order, each once")
+    if len(taps) == math.prod(kernel):
+        raise ArgumentError(f"taps must be None where they keep all {len(taps)} positions of the kernel")
+
+
+def _at_least(name: str, counts: tuple[int, ...], least: int) -> None:
+    for axis, count in enumerate(counts):
+        if type(count) is not int or count < least:
+            where = f" of axis {axis}" if len(counts) > 1 else ""
+            raise ArgumentError(f"{name} (={count!r}){where} must be an int of at least {least}")
 
 
 __all__ = ["ACTIVATIONS", "LAYOUTS", "ZERO", "Boundary", "Convolution", "Dtypes", "Epilogue", "span"]

@@ -19,8 +19,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from juanji.describe import BoundaryLike, PerAxis, describe, per_axis
-from juanji.describe import _parse_boundaries as parse_boundaries
+from juanji.describe import BoundaryLike, PerAxis, describe, parse_boundaries, per_axis
 from juanji.errors import ArgumentError, DtypeError, ShapeError
 from juanji.image import kernels
 from juanji.planner import Plan, plan_for
@@ -117,12 +116,9 @@ def prepare(
     if isinstance(kernel, str):
         parts = kernels.PAIRS.get(kernel, (kernel,))
     weights = np.stack([_weights(kernels.get(part) if isinstance(part, str) else part, work, final) for part in parts])
-    # Only sums in float32 can be rounded on their way out, and a magnitude has to be made first; the rest is rounded by `store`.
-    direct = len(weights) == 1 and (final == work or (final.kind == "u" and work == np.float32))
+    direct = len(weights) == 1 and (final == work or final.kind == "u")  # `store` makes the rest, a magnitude before it
     summed = isinstance(kernel, str) and kernel in SUMMED and picture.channels is not None
     x = picture.colours() if summed else picture.planes()
-    if work == np.float64:
-        x = x.astype(work, copy=False)
     rows, columns = per_axis("stride", stride, 2, 1)
     taps = (weights != 0).any(axis=0)
     plan = _planned(

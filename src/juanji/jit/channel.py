@@ -2,8 +2,8 @@
 
 One chunk is a run of neighbouring output pixels (whole rows, or part of one). For each chunk:
 
-    panel      the part of the input under it, padded, in the sum's type: pixel by pixel in blocks of channels
-               (channels-last input), or plane by plane (channels-first); or the input itself where it needs nothing
+    panel      the part of the input under it, padded, in the sum's type: pixel by pixel in blocks of channels, or plane
+               by plane (few channels, channels-first); or the input itself where it needs nothing
     tile       acc[pixel, vector] over `pixels` × `vectors`: x is broadcast from memory at any address, weights are
                loaded as vectors; lane-wise, x is a vector as well and lanes are the channels of a depthwise layer
     blocks     the reduction is cut into blocks of channels so that the weights of one block and one tile stay in the
@@ -20,10 +20,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from juanji.jit.arguments import HEAD, Arguments
-from juanji.jit.elements import SCALARS, finish
+from juanji.jit.elements import SCALARS, finish, transpose
 from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value, Var
 from juanji.jit.ieee import ieee_mode
-from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler, pixel_filler
+from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler, pixel_filler, transposing_filler
 from juanji.jit.target import Target
 
 MOST_UNROLLED = 320
@@ -37,9 +37,9 @@ class ChannelCode:
     total: str
     y: str
     axes: int
-    planar: bool  # channels-first input
+    planar: bool  # the tile sees x plane by plane, else pixel by pixel
+    planar_x: bool  # the input lies plane by plane
     panel: bool  # False: the input is read where it lies
-    unit_x: bool
     channels_last_y: bool
     lanewise: bool
     bias: bool
@@ -67,20 +67,23 @@ def emit_channel(code: ChannelCode, target: Target) -> str:
     total = SCALARS[code.total]
     with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
         a = Arguments(e, row, code.names)
+        held = e.var(I64, e.int(-1))  # the chunk whose panel is filled: the shares of the features of one chunk follow each other
         with e.loop(a["begin"], a["end"]) as item:
-            _item(e, code, a, item)
+            _item(e, code, a, item, held)
     if code.panel:
-        line = Line(code.x, total, 1, code.unit_x, code.axes)
-        (line_filler if code.planar else pixel_filler)(e, line, code.names)
+        line = Line(code.x, total, 1, True, code.axes)
+        filler = line_filler if code.planar else transposing_filler if code.planar_x else pixel_filler
+        filler(e, line, code.names)
     return e.text()
 
 
-def _item(e: Emitter, code: ChannelCode, a: Arguments, item: Value) -> None:
+def _item(e: Emitter, code: ChannelCode, a: Arguments, item: Value, held: Var) -> None:
     """One item of work: image, group, chunk of pixels, share of the features."""
     total = Type(SCALARS[code.total])
     vector = e.vector(total.scalar)
     width = vector.lanes * code.vectors
-    rest, split = _divide(item, a["splits"])
+    chunk, split = _divide(item, a["splits"])
+    rest = chunk
     origin: list[Value] = []
     for axis in reversed(range(code.axes)):
         rest, place = _divide(rest, e.int((a[f"out{axis}"] + a[f"box{axis}"] - 1) // a[f"box{axis}"]))
@@ -96,7 +99,9 @@ def _item(e: Emitter, code: ChannelCode, a: Arguments, item: Value) -> None:
     ys = a["y"] + image * a["ys_n"] + group * a["count_f"] * a["ys_c"] + linear * a["ys_p"]
     if code.panel:
         base = a["scratch"]
-        _panel(e, code, a, origin, extent, xs)
+        with e.when(e.compare("ne", chunk, held.get())):
+            _panel(e, code, a, origin, extent, xs)
+        held.set(chunk)
     else:
         base = xs
         for axis, place in enumerate(origin):
@@ -246,10 +251,10 @@ def _step(e: Emitter, code: ChannelCode, w: Value, windows: list[Value], at: Int
     vector = acc[0][0].type
     element = Type(vector.scalar)
     if ahead is not None:
-        e.prefetch(w + ahead)
+        e.prefetch(w + ahead, 2)
     loaded = [e.load(vector, w + v * vector.bytes, element.bytes) for v in range(code.vectors)]
     if code.planar and not code.panel:
-        e.prefetch(windows[0] + at + 128)  # planes lie too far apart for the processor to foresee the next tiles' lines
+        e.prefetch(windows[0] + at + 64, 1)  # planes lie too far apart for the processor to foresee the next tiles' lines
     for i, window in enumerate(windows):
         if code.lanewise:
             for v in range(code.vectors):
@@ -286,20 +291,3 @@ def _transposed(e: Emitter, code: ChannelCode, a: Arguments, goal: Value, pixels
             with e.loop(0, e.least(f_end - f, lanes)) as i:
                 column = e.load(Type(out.scalar, lanes), buffer + i * (lanes * out.bytes))
                 e.store_first(column, start + i * a["ys_c"], count)
-
-
-def transpose(e: Emitter, rows: list[Value]) -> list[Value]:
-    """The columns of a square of vectors: log2(lanes) rounds that swap ever larger off-diagonal blocks."""
-    lanes = rows[0].type.lanes
-    distance = 1
-    while distance < lanes:
-        upper = [lane if not lane & distance else lanes + lane - distance for lane in range(lanes)]
-        lower = [lane + distance if not lane & distance else lanes + lane for lane in range(lanes)]
-        swapped = list(rows)
-        for i in range(lanes):
-            if not i & distance:
-                swapped[i] = e.shuffle(rows[i], rows[i + distance], upper)
-                swapped[i + distance] = e.shuffle(rows[i], rows[i + distance], lower)
-        rows = swapped
-        distance *= 2
-    return rows

@@ -12,9 +12,10 @@ SCALARS = {"uint8": "i8", "uint16": "i16", "float32": "f32", "float64": "f64"}
 MOST = {"uint8": 255, "uint16": 65535}
 
 
-def read(e: Emitter, pointer: Value, dtype: str, total: Type) -> Value:
-    """One element, or as many as `total` has lanes, converted to the type of the sum."""
-    stored = e.load(total.of(SCALARS[dtype]), pointer)
+def read(e: Emitter, pointer: Value, dtype: str, total: Type, count: Value | None = None) -> Value:
+    """One element, or as many as `total` has lanes (the first `count`), converted to the type of the sum."""
+    type = total.of(SCALARS[dtype])
+    stored = e.load(type, pointer) if count is None else e.load_first(type, pointer, count)
     if dtype in MOST:
         return e.convert("uitofp", e.convert("zext", stored, "i32"), total.scalar)
     if stored.type == total:
@@ -92,3 +93,20 @@ def _exp(e: Emitter, x: Value) -> tuple[Value, Value, Value]:
         raised = e.arith("shl", e.arith("add", exponent, e.const(whole.type, bias)), e.const(whole.type, bits))
         factors.append(e.convert("bitcast", raised, x.type.scalar))
     return part, factors[0], factors[1]
+
+
+def transpose(e: Emitter, rows: list[Value]) -> list[Value]:
+    """The columns of a square of vectors: log2(lanes) rounds that swap ever larger off-diagonal blocks."""
+    lanes = rows[0].type.lanes
+    distance = 1
+    while distance < lanes:
+        upper = [lane if not lane & distance else lanes + lane - distance for lane in range(lanes)]
+        lower = [lane + distance if not lane & distance else lanes + lane for lane in range(lanes)]
+        swapped = list(rows)
+        for i in range(lanes):
+            if not i & distance:
+                swapped[i] = e.shuffle(rows[i], rows[i + distance], upper)
+                swapped[i + distance] = e.shuffle(rows[i], rows[i + distance], lower)
+        rows = swapped
+        distance *= 2
+    return rows

@@ -298,6 +298,15 @@ class Emitter:
         """Stores a value; alignment is that of one element unless told."""
         self.line(f"store {value}, {pointer}, align {align or BYTES[value.type.scalar]}")
 
+    def load_first(self, type: Type, pointer: Value, count: Value) -> Value:
+        """Loads the first `count` lanes, zeros in the others; for machines that have masks."""
+        counts = self.splat(self.emit(I32, f"trunc {count} to i32"), type.lanes)
+        mask = self.compare("slt", self.lane_numbers(counts.type), counts)
+        name = f"llvm.masked.load.v{type.lanes}{type.scalar}.p0"
+        arguments = [pointer, self.int(BYTES[type.scalar], I32), mask, self.zero(type)]
+        self.declared[name] = f"declare {type} @{name}({', '.join(str(a.type) for a in arguments)})"
+        return self.emit(type, f"call {type} @{name}({', '.join(map(str, arguments))})")
+
     def splat(self, scalar: Value, lanes: int) -> Value:
         """The same scalar in every lane."""
         to = Type(scalar.type.scalar, lanes)
@@ -313,9 +322,9 @@ class Emitter:
         """The same pointer, but LLVM does not know: what is loaded through it is loaded again, not kept in a register."""
         return self.emit(PTR, f'call ptr asm "", "=r,0"({pointer})')
 
-    def prefetch(self, pointer: Value) -> None:
-        """Asks for a line to be brought into the second cache."""
-        self.plain("llvm.prefetch.p0", pointer, *(self.int(n, I32) for n in (0, 2, 1)))
+    def prefetch(self, pointer: Value, level: int) -> None:
+        """Asks for a line to be brought into the first or the second cache."""
+        self.plain("llvm.prefetch.p0", pointer, *(self.int(n, I32) for n in (0, 4 - level, 1)))
 
     def store_first(self, value: Value, pointer: Value, count: Value) -> None:
         """Stores the first `count` lanes: by a mask where the machine has masks, else over a buffer on the stack."""

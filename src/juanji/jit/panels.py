@@ -8,7 +8,7 @@ as numbers of the sum's type. With a stride s along the line, the elements of on
 from dataclasses import dataclass
 
 from juanji.jit.arguments import Arguments
-from juanji.jit.elements import SCALARS, read
+from juanji.jit.elements import SCALARS, read, transpose
 from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value
 
 LINE_ARGUMENTS = ("constants", "map_w", "size_w", "low_w", "xs_w", "phase", "line", "slack")
@@ -105,10 +105,7 @@ def pixel_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str = "fi
         block = a["panel_c"]
 
         def fill(i: Value, number: Value) -> None:
-            with e.loop(0, a["panels"]) as b:
-                start_of = goal + b * a["ps_b"] + i * block * element
-                with e.loop(0, block) as c:
-                    e.store(number, start_of + c * element)
+            _fill_pixel(e, a, goal + i * block * element, number)
 
         def copy(i: Value, pixel: Value) -> None:
             with e.loop(0, a["panels"]) as b:
@@ -137,3 +134,80 @@ def pixel_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str = "fi
                 _copy(e, begin, goal, start * block, stop * block, line.dtype, vector)
             with e.otherwise(run), e.loop(start, stop) as i:
                 copy(i, begin + i * a["xs_w"])
+
+
+def transposing_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str = "fill_line") -> None:
+    """Emits fill_line for channels-first input that a tile wants pixel by pixel: squares of channels × columns are turned.
+
+    Same arguments as `line_filler`'s, and the same panel as `pixel_filler`'s; `panel_c` is a multiple of the lanes.
+    """
+    total = Type(line.total)
+    vector = e.vector(line.total)
+    lanes, element = vector.lanes, total.bytes
+    size = Type(SCALARS[line.dtype]).bytes
+    with e.function(name, PTR, PTR, PTR, PTR, I64, I64, internal=True) as (row, goal, source, constant, first, count):
+        a = Arguments(e, row, names)
+        inside = e.compare("eq", constant, Value(e, PTR, "null"))
+        beyond = a["constants"] + (line.axes - 1) * element
+        low = a["low_w"]
+        start = e.least(e.most(low - first, e.int(0)), count)
+        stop = e.most(e.least(low + a["size_w"] - first, count), start)
+        block = a["panel_c"]
+
+        def place(c: Value, i: Value) -> Value:
+            return goal + (c // block) * a["ps_b"] + (i * block + c % block) * element
+
+        def one(i: Value, where: Value) -> None:
+            with e.loop(0, a["channels_all"]) as c:
+                e.store(read(e, source + c * a["xs_c"] + where, line.dtype, total), place(c, i))
+
+        for begin, end in ((e.int(0), start), (stop, count)):
+            with e.loop(begin, end) as i:
+                where = e.load(I64, a["map_w"] + (first + i) * 8, 8)
+                known = e.compare("sge", where, e.int(0))
+                with e.otherwise(known):
+                    _fill_pixel(e, a, goal + i * block * element, e.load(total, beyond))
+                with e.when(known):
+                    with e.when(inside):
+                        one(i, where * a["xs_w"])
+                    with e.otherwise(inside):
+                        _fill_pixel(e, a, goal + i * block * element, e.load(total, constant))
+        with e.otherwise(inside):
+            number = e.load(total, constant)
+            with e.loop(start, stop) as i:
+                _fill_pixel(e, a, goal + i * block * element, number)
+        with e.when(inside):
+            begin = source + (first - low) * a["xs_w"]
+            wide = e.compare("sge", stop - start, e.int(lanes))
+            with e.when(wide), e.loop(0, a["channels_all"], lanes) as c, e.loop(start, stop, lanes) as next_i:
+                i = e.least(next_i, stop - lanes)
+                rows = [read(e, begin + (c + lane) * a["xs_c"] + i * size, line.dtype, vector) for lane in range(lanes)]
+                for lane, pixel in enumerate(transpose(e, rows)):
+                    e.store(pixel, place(c, i) + lane * block * element, element)
+            with e.otherwise(wide):
+                if e.masks:
+                    buffer = e.stack(vector, lanes)
+                    with e.loop(0, a["channels_all"], lanes) as c:
+                        left = stop - start
+                        rows = [read(e, begin + (c + lane) * a["xs_c"] + start * size, line.dtype, vector, left) for lane in range(lanes)]
+                        for lane, pixel in enumerate(transpose(e, rows)):
+                            e.store(pixel, buffer + lane * vector.bytes)
+                        with e.loop(0, left) as i:
+                            e.store(e.load(vector, buffer + i * vector.bytes), place(c, start + i), element)
+                else:
+                    with e.loop(start, stop) as i:
+                        one(i, (first - low + i) * a["xs_w"])
+
+
+def _fill_pixel(e: Emitter, a: Arguments, pixel: Value, number: Value) -> None:
+    """The same number in every channel of one pixel of a panel."""
+    element = number.type.bytes
+    vector = e.vector(number.type.scalar)
+    many = e.splat(number, vector.lanes)
+    with e.loop(0, a["panels"]) as b:
+        start = pixel + b * a["ps_b"]
+        whole = a["panel_c"] - a["panel_c"] % vector.lanes
+        with e.loop(0, whole, vector.lanes) as c:
+            e.store(many, start + c * element, element)
+        with e.loop(whole, a["panel_c"]) as c:
+            e.store(number, start + c * element)

@@ -29,7 +29,7 @@ class Program:
     names: tuple[str, ...]
     words: Mapping[str, int]
     x_axes: Mapping[str, int]
-    contiguous: tuple[int, ...]  # the input's dimensions that must lie as in a C-contiguous array, innermost first
+    close: tuple[int, ...]  # the input's dimensions that must lie as in a C-contiguous array, innermost first
     items: int
     scratch: int
     pack_weights: Callable[[Array], Array]
@@ -44,7 +44,7 @@ class Program:
     def fits(self, shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> bool:
         """Whether an array can be read where it lies."""
         step = itemsize
-        for dimension in self.contiguous:
+        for dimension in self.close:
             if strides[dimension] != step and shape[dimension] > 1:
                 return False
             step *= shape[dimension]

@@ -44,6 +44,7 @@ class SpaceCode:
     rows: int
     features: int
     vectors: int
+    features_inside: bool  # all features for one block of columns before the next: where their weights stay in the first cache
 
     @property
     def window(self) -> int:
@@ -56,7 +57,7 @@ class SpaceCode:
         outer = tuple(f"{name}{axis}" for axis in range(self.outer) for name in ("out", "taps", "stride", "dilation", "map", "xs", "ys"))
         return (
             *HEAD, *LINE_ARGUMENTS, *outer,
-            "parameter", "groups", "channels", "blocks_f", "count_f", "xs_n", "xs_c", "ys_n", "ys_c", "ys_h", "ys_w",
+            "groups", "channels", "blocks_f", "count_f", "xs_n", "xs_c", "ys_n", "ys_c", "ys_h", "ys_w",
             "bands", "band", "out_h", "map_h", "xs_h", "blocks_w", "block_w", "out_w", "depth",
         )  # fmt: skip
 
@@ -110,15 +111,17 @@ def _item(e: Emitter, code: SpaceCode, a: Arguments, item: Value) -> None:
     with e.loop(h_from, h_to, code.rows) as h_next:
         h = e.least(h_next, a["out_h"] - code.rows)
         _lines(e, code, a, outer, xs, h, (v_first, count), inside if plain else None)
-        with e.loop(0, a["blocks_f"]) as block_f:
+        f_range, c_range = (e.int(0), a["blocks_f"], 1), (e.int(0), columns, width)
+        first_range, second_range = (c_range, f_range) if code.features_inside else (f_range, c_range)
+        with e.loop(*first_range) as i, e.loop(*second_range) as j:
+            block_f, c_next = (j, i) if code.features_inside else (i, j)
             f = e.least(block_f * code.features, a["count_f"] - code.features)
             w = weights + block_f * a["depth"] * (kh * kw * code.features * total.bytes)
             goal = ys + h * a["ys_h"] + f * a["ys_c"]
-            with e.loop(0, columns, width) as c_next:
-                c = e.most(e.least(c_next, columns - width), 0)
-                sums = _start(e, code, bias + f * total.bytes, vector)
-                _reduce(e, code, a, w, c, sums)
-                _finish(e, code, a, goal + c * a["ys_w"], columns - c, sums)
+            c = e.most(e.least(c_next, columns - width), 0)
+            sums = _start(e, code, bias + f * total.bytes, vector)
+            _reduce(e, code, a, w, c, sums)
+            _finish(e, code, a, goal + c * a["ys_w"], columns - c, sums)
 
 
 def _divide(number: Value, by: Value) -> tuple[Value, Value]:

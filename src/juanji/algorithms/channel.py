@@ -1,0 +1,288 @@
+"""Schedules of the channel tile, and of its lane-wise kin: tile, blocks of the reduction, chunks of pixels."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from juanji.algorithms import costs
+from juanji.algorithms.packing import BiasPacking, Packing
+from juanji.algorithms.problem import Problem, Tables, aligned, contiguous_strides
+from juanji.jit.channel import ChannelCode, emit_channel
+from juanji.jit.program import Program
+
+
+@dataclass(frozen=True)
+class Channel:
+    """Lanes along the output channels; lanewise: along the channels of a depthwise layer. A tile of pixels × vectors."""
+
+    pixels: int
+    vectors: int
+    block: int  # channels whose weights stay in the first cache
+    box: tuple[int, ...]  # output positions of a chunk
+    splits: int  # shares of the features
+    panel: bool
+    planar: bool  # x is seen plane by plane
+    lanewise: bool
+    prefetch: bool
+
+    def __str__(self) -> str:
+        kind = "lane-wise tile" if self.lanewise else "channel tile"
+        source = ("through planes" if self.planar else "through a panel") if self.panel else "read in place"
+        return (
+            f"{kind} {self.pixels} pixels × {self.vectors} vectors, {self.block} channels at a time, "
+            f"chunks of {'×'.join(map(str, self.box))} pixels {source}, {self.splits} shares of the features"
+        )
+
+
+class _Roles(NamedTuple):
+    """What stands for what: lane-wise, the groups of a depthwise layer are the features, and one group holds all channels."""
+
+    groups: int
+    features: int
+    channels: int  # in the reduction
+    held: int  # in a panel
+
+
+def _roles(problem: Problem, lanewise: bool) -> _Roles:
+    if lanewise:
+        return _Roles(1, problem.groups, 1, problem.groups)
+    return _Roles(problem.groups, problem.features, problem.channels, problem.channels)
+
+
+def candidates(problem: Problem) -> Iterator[tuple[Channel, float]]:
+    """Every tile that fits the registers, with blocks for the caches, and its expected cycles."""
+    spec, machine, spatial = problem.spec, problem.machine, problem.loops.spatial
+    lanewise = problem.last and problem.groups > 1 and problem.features == problem.channels == 1
+    groups, features, channels, held = _roles(problem, lanewise)
+    steps = problem.kernel * channels
+    must_copy = spec.dtypes.x != spec.dtypes.sum or any(s.padded for s in spatial)
+    prefetch = steps * features * problem.bytes > machine.l2 // 4
+    for vectors in range(1, 5):
+        width = vectors * problem.lanes
+        if width - problem.lanes >= features:
+            continue
+        blocks_f = -(-features // width)
+        box, chunks = _box(problem, width, held)
+        chunk, reach = math.prod(box), _reach(problem, box)
+        splits = _splits(groups, chunks, blocks_f, steps * features * chunk)
+        blocks = (1,) if lanewise else _blocks(problem, width * problem.bytes)
+        for block, panel, planar in itertools.product(blocks, (False, True), (False, True)):
+            if planar and problem.last:
+                continue
+            if not panel and (must_copy or planar == problem.last or (lanewise and held % width)):
+                continue
+            turned = panel and not problem.last and not planar
+            if turned and block % problem.lanes:
+                continue
+            # What one reduction step costs beside its multiply-adds: weights that the first cache does not hold, x from afar.
+            crowded = (block * problem.kernel * width * problem.bytes / machine.l1 - 0.6) / 0.3
+            far = costs.SECOND_CACHE_WEIGHTS * vectors * min(max(crowded, 0.0), 1.0)
+            if planar and panel:
+                far += costs.PLANE
+            elif planar:
+                far += costs.FAR_PLANE if block <= costs.NEAR_PLANES else 4 * costs.FAR_PLANE
+            fill = _fill(problem, reach, held, planar, turned) if panel else 0.0
+            for pixels in range(2, 13):
+                sums = pixels * vectors
+                if pixels > max(chunk, 2) or sums + vectors + (not lanewise) > machine.registers:
+                    continue
+                if sums < costs.FEWEST_SUMS and pixels < min(chunk, 12):
+                    continue
+                loads = pixels * (vectors if lanewise else 1) + vectors
+                step = max(sums / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, costs.FMA_LATENCY)
+                step += far + costs.SECOND_CACHE_PIXELS * pixels / problem.lanes
+                tile = steps * step + channels // block * (sums * costs.STORE_CYCLES + costs.TILE_CYCLES) + pixels * 4
+                if not problem.last:
+                    tile += sums * costs.TURNED_STORE_CYCLES
+                cycles = problem.batch * groups * chunks * (blocks_f * -(-chunk // pixels) * tile + fill)
+                yield Channel(pixels, vectors, block, box, splits, panel, planar, lanewise, prefetch), cycles
+
+
+def _fill(problem: Problem, reach: Sequence[int], held: int, planar: bool, turned: bool) -> float:
+    """Cycles to fill the panel of one chunk."""
+    across = min(problem.lanes, reach[-1]) if planar or turned else min(problem.lanes, held)
+    vectors = math.prod(reach) * held / across
+    lines = math.prod(reach[:-1]) * (held if planar else 1)
+    return vectors * (costs.TURN_CYCLES if turned else 2 * costs.COPY_CYCLES) + lines * costs.LINE_CYCLES
+
+
+def _reach(problem: Problem, box: Sequence[int]) -> list[int]:
+    """How much of the padded input a chunk reaches over, per axis."""
+    return [(b - 1) * s.stride + s.reach for b, s in zip(box, problem.loops.spatial, strict=True)]
+
+
+def _blocks(problem: Problem, step: int) -> set[int]:
+    """Divisors of the channel count worth trying: all; as many as keep their weights in the first cache, or half of them; for
+    channels-first input, no more planes than there are pages in the first table of addresses, and whole vectors."""
+    divisors = [d for d in range(1, problem.channels + 1) if problem.channels % d == 0]
+    room = problem.machine.l1 * 3 // 4
+
+    def most(bytes: int, multiple: int = 1, limit: int = problem.channels) -> int:
+        return max((d for d in divisors if d * problem.kernel * step <= bytes and d % multiple == 0 and d <= limit), default=1)
+
+    blocks = {problem.channels, most(room), most(room * 2 // 3)}
+    return blocks if problem.last else blocks | {most(room, limit=costs.NEAR_PLANES), most(room, multiple=problem.lanes)}
+
+
+def _box(problem: Problem, width: int, held: int) -> tuple[tuple[int, ...], int]:
+    """Output positions of a chunk, and how many chunks: whole inner axes first, until the panel fills a third of the second
+    cache or the sums a quarter; so that a chunk is a run of neighbouring pixels."""
+    spatial = problem.loops.spatial
+    panel_room, sums_room = problem.machine.l2 // 3, max(problem.machine.l2 // 4 // (width * problem.bytes), 64)
+    box = [1] * len(spatial)
+
+    def fits(axis: int, n: int) -> bool:
+        trial = [*box[:axis], n, *box[axis + 1 :]]
+        pixels = math.prod(trial)
+        panel = math.prod(_reach(problem, trial)) * held * problem.bytes
+        return pixels <= sums_room and (panel <= panel_room or pixels <= 16)
+
+    for axis in reversed(range(len(spatial))):
+        out = spatial[axis].out
+        low, high = 1, out  # the largest n that fits lies between; what fits gets no worse with a smaller n
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if fits(axis, middle) else (low, middle - 1)
+        box[axis] = -(-out // -(-out // low))
+        if box[axis] < out:
+            break
+    return tuple(box), math.prod(-(-s.out // b) for s, b in zip(spatial, box, strict=True))
+
+
+def _splits(groups: int, chunks: int, blocks_f: int, macs: int) -> int:
+    """Shares of the features, so that one image has at least eight items of work where it is worth that."""
+    wanted = -(-8 // max(chunks * groups, 1))
+    return max(min(wanted, macs // costs.ITEM_MACS, blocks_f), 1)
+
+
+class _Panel(NamedTuple):
+    """Bytes between neighbours where a tile reads x: along each axis, between channels, between blocks of channels."""
+
+    axes: list[int]
+    channel: int
+    block: int
+    blocks: int
+    bytes: int
+
+
+def _panel(problem: Problem, schedule: Channel, held: int, block: int) -> _Panel:
+    """Where the panel's elements lie, or the input's where it is read in place. block: channels of a block."""
+    spatial, size = problem.loops.spatial, problem.bytes
+    if not schedule.panel:
+        strides = contiguous_strides(problem.spec.x_shape, size)
+        channel = strides[problem.channel_dimension]
+        return _Panel([strides[s.x] for s in spatial], channel, channel * block, 1, 0)
+    reach = _reach(problem, schedule.box)
+    step = size if schedule.planar else block * size
+    axes = []
+    for length in reversed(reach):
+        axes.insert(0, step)
+        step *= length
+        if schedule.planar and len(axes) == 1:
+            step = aligned(step)  # rows of a plane start at cache lines
+    if schedule.planar:
+        plane = step + 64  # not a power of two apart
+        return _Panel(axes, plane, plane * block, held, plane * held)
+    blocks = -(-held // block)
+    return _Panel(axes, size, step, blocks, step * blocks)
+
+
+def program(problem: Problem, schedule: Channel) -> Program:
+    """The kernel of a schedule, and its arguments."""
+    spec, dtypes, spatial, size = problem.spec, problem.spec.dtypes, problem.loops.spatial, problem.bytes
+    groups, features, channels, held = _roles(problem, schedule.lanewise)
+    width = schedule.vectors * problem.lanes
+    last = len(spatial) - 1
+    panel_c = width if schedule.lanewise else schedule.block
+    panel = _panel(problem, schedule, held, panel_c)
+    blocks_f, blocks_c = -(-features // width), channels // schedule.block
+    share = -(-blocks_f // schedule.splits)
+    splits = -(-blocks_f // share)
+
+    # The innermost loop: channels, or (tap, channel) pairs where they are neighbours, or taps lane by lane.
+    wide = spatial[last]
+    taps, tap = [s.kernel for s in spatial], [s.dilation * p for s, p in zip(spatial, panel.axes, strict=True)]
+    inner, step_c = schedule.block, panel.channel
+    if schedule.lanewise:
+        inner, taps[last], step_c = wide.kernel, 1, tap[last]
+    elif not schedule.planar and wide.dilation == 1 and panel.axes[last] == schedule.block * size:
+        inner, taps[last] = wide.kernel * schedule.block, 1
+    straight = inner <= (costs.MOST_STRAIGHT // 3 if schedule.planar else costs.MOST_STRAIGHT)
+
+    code = ChannelCode(
+        x=dtypes.x,
+        total=dtypes.sum,
+        y=dtypes.y,
+        axes=len(spatial),
+        planar=schedule.planar,
+        planar_x=not problem.last,
+        panel=schedule.panel,
+        channels_last_y=problem.last,
+        lanewise=schedule.lanewise,
+        bias=spec.epilogue.bias,
+        activation=spec.epilogue.activation,
+        pixels=schedule.pixels,
+        vectors=schedule.vectors,
+        prefetch=schedule.prefetch,
+        steps=inner if straight else 0,
+    )
+    ys = problem.y_strides
+    tables = Tables(problem, spatial, _offsets(problem, schedule.box, panel.axes))
+    chunk = math.prod(schedule.box)
+    steps = problem.kernel * schedule.block
+    sums = aligned(panel.bytes) + 64
+    whole = problem.last and panel.blocks == 1 and held == spec.channels == panel_c
+    words = {
+        "constants": tables.constants, "map_w": tables.maps[-1], "size_w": wide.size, "low_w": wide.low,
+        "phase": 0, "line": 0, "slack": 0, "map_offsets": tables.offsets, "groups": groups, "channels": channels,
+        "blocks_c": blocks_c, "steps": steps, "panels": panel.blocks, "panel_c": panel_c, "split": share, "splits": splits,
+        "blocks_f": blocks_f, "count_f": features, "ps_b": panel.block, "ps_c": step_c, "ys_n": ys[0],
+        "ys_c": ys[problem.channel_dimension], "ys_p": ys[wide.y], "sums": sums, "step": blocks_c * steps * width * size,
+        "inner": inner, "channels_all": held, "whole": int(whole),
+    }  # fmt: skip
+    for i, s in enumerate(spatial):
+        words |= {f"out{i}": s.out, f"box{i}": schedule.box[i], f"taps{i}": taps[i], f"tap{i}": tap[i], f"reach{i}": s.reach}
+        words |= {f"stride{i}": s.stride, f"map{i}": tables.maps[i], f"ps{i}": panel.axes[i]}
+        words[f"lin{i}"] = math.prod(t.out for t in spatial[i + 1 :])
+    dimensions = range(len(spec.x_shape))
+    if not schedule.panel or whole:
+        close = tuple(reversed(dimensions))
+    else:
+        close = (dimensions[-1], *problem.close(unit=False)) if problem.last else problem.close(unit=True)
+    return Program(
+        code=code,
+        emit=emit_channel,
+        names=code.names,
+        words=words,
+        x_axes={"xs_n": 0, "xs_c": problem.channel_dimension, "xs_w": wide.x, **{f"xs{i}": s.x for i, s in enumerate(spatial)}},
+        close=close,
+        items=problem.batch * groups * math.prod(-(-s.out // b) for s, b in zip(spatial, schedule.box, strict=True)) * splits,
+        scratch=sums + (chunk + schedule.pixels + problem.lanes) * width * size + 64,
+        pack_weights=_packing(problem, schedule, width),
+        pack_bias=BiasPacking(dtypes.sum, groups, width),
+        tables=tables.arrays,
+    )
+
+
+def _offsets(problem: Problem, box: Sequence[int], strides: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Bytes from the first pixel's window to that of each pixel of a chunk."""
+    offsets = np.zeros((), np.int64)
+    for b, s, stride in zip(box, problem.loops.spatial, strides, strict=True):
+        offsets = offsets[..., None] + np.arange(b, dtype=np.int64) * (s.stride * stride)
+    return offsets.reshape(-1)
+
+
+def _packing(problem: Problem, schedule: Channel, width: int) -> Packing:
+    """Weights as [group][feature block][channel block][taps][channel][lanes], zeros in the lanes that are no feature."""
+    c, w = problem.contraction, problem.contraction.w
+    taps = [(c.extent(f"k{i}"), w.stride(f"k{i}")) for i in range(c.n)]
+    across, step = problem.channels // schedule.block, w.stride("c")
+    inner = [(across, schedule.block * step), *taps, (schedule.block, step)]
+    return Packing(c, problem.spec.dtypes.sum, width, inner, "g" if schedule.lanewise else "o", overlap=False)

@@ -1,0 +1,35 @@
+"""What things cost, in cycles of one core, and where a schedule's blocks should end.
+
+Measured on an AVX-512 server core with 48 KB and 2 MB of cache by timing each schedule of the rows of `bench` beside the others and
+fitting by hand; the ranking of schedules is what counts, not the absolute figures.
+"""
+
+FMA_PER_CYCLE = 2.0
+LOADS_PER_CYCLE = 2.0
+FMA_LATENCY = 4.0
+FEWEST_SUMS = 12  # in flight, where there is a choice: fewer leave the multiply-add units waiting
+
+# lines and panels
+LINE_CYCLES = 50.0  # to start a line
+COPY_CYCLES = 2.5  # per vector that is copied
+TURN_CYCLES = 7.0  # per vector that is turned from planes to pixels
+SCALAR_CYCLES = 1.2  # per element that is copied alone
+PLACE_CYCLES = 8.0  # to note where a line lies that is read in place
+
+# tiles
+TILE_CYCLES = 25.0  # to start a tile
+STORE_CYCLES = 2.0  # per vector of sums that is put down or taken up
+TURNED_STORE_CYCLES = 8.0  # per vector of sums that leaves transposed
+SCATTER_CYCLES = 3.0  # per element of a sum that is stored alone
+CROSSING = 1.6  # loads that an unaligned vector counts for, because many cross a cache line
+SECOND_CACHE_LINE = 2.0  # loads that a vector from the second cache counts for
+FAR_LINE = 3.0  # per vector read in place where there are more lines than the processor foresees
+SECOND_CACHE_WEIGHTS = 0.5  # per vector of weights that the first cache does not hold
+SECOND_CACHE_PIXELS = 1.5  # per line of x that a step takes from the second cache
+PLANE, FAR_PLANE = 0.3, 1.0  # per step whose elements of x lie planes apart, in a panel and in the input
+NEAR_PLANES = 64  # planes whose pages the first table of addresses holds
+
+# blocks
+ITEM_MACS = 1 << 20  # an item of work should not be smaller: a thread takes several
+MOST_TAPS = 64  # kernels with a pattern of zeros are written out tap by tap up to this many
+MOST_STRAIGHT = 12  # steps of a reduction loop that are written one after the other; with more, LLVM moves loads too far ahead

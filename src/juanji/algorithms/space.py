@@ -1,0 +1,164 @@
+"""Schedules of the space tile: how many rows, features and vectors, and how large the blocks."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+from juanji.algorithms import costs
+from juanji.algorithms.loops import NO_AXIS, Spatial
+from juanji.algorithms.packing import BiasPacking, Packing
+from juanji.algorithms.problem import Problem, Tables, aligned
+from juanji.jit.program import Program
+from juanji.jit.space import SpaceCode, emit_space
+
+
+@dataclass(frozen=True)
+class Space:
+    """Lanes along the innermost spatial axis; a tile of rows × features × vectors."""
+
+    rows: int
+    features: int
+    vectors: int
+    block: int  # columns
+    band: int  # rows of an item
+    features_inside: bool  # the loop over features inside the one over columns
+
+    def __str__(self) -> str:
+        tile = f"{self.rows} rows × {self.features} features × {self.vectors} vectors"
+        return f"space tile {tile}, blocks of {self.block} columns, bands of {self.band} rows"
+
+
+def candidates(problem: Problem) -> Iterator[tuple[Space, float]]:
+    """Every tile that fits the registers, its blocks, and its expected cycles."""
+    spec, machine = problem.spec, problem.machine
+    *outer, high, wide = _axes(problem)
+    depth = problem.channels * math.prod(s.kernel for s in outer)
+    taps = high.kernel * wide.kernel if problem.taps is None else len(problem.taps)
+    repeats = problem.batch * problem.groups * math.prod(s.out for s in outer)
+    in_place = spec.dtypes.x == spec.dtypes.sum and wide.stride == 1 and _unit_x(problem)
+    for rows, features, vectors in itertools.product((1, 2, 3, 4, 5, 6, 8), (1, 2, 3, 4, 6, 8), (1, 2, 3, 4)):
+        sums = rows * features * vectors
+        if rows > high.out or features > problem.features or sums + vectors + 1 > machine.registers:
+            continue
+        width = vectors * problem.lanes
+        window = (rows - 1) * high.stride + (high.kernel - 1) * high.dilation + 1
+        met = len({r * high.stride + k * high.dilation for r in range(rows) for k in range(high.kernel)})
+        block, blocks = _block(wide, width, window * depth * problem.bytes, problem)
+        in_first_cache = depth * window * (block + wide.reach) * problem.bytes <= machine.l1
+        weights = taps * depth * problem.features * problem.bytes
+        features_inside = weights + window * depth * (width + wide.reach) * problem.bytes <= machine.l1 * 3 // 4
+
+        loads = depth * (met * wide.kernel * vectors * costs.CROSSING + rows * features * taps)
+        if not in_first_cache and not features_inside:
+            loads += met * depth * vectors * costs.SECOND_CACHE_LINE
+        tile = max(sums * taps * depth / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, taps * depth * costs.FMA_LATENCY)
+        tile += sums * (costs.STORE_CYCLES if _unit_y(problem) else costs.SCATTER_CYCLES * problem.lanes)
+        tile += costs.TILE_CYCLES + depth * met * 2
+        if in_place and (blocks > 2 or not wide.padded) and block >= width:
+            line = costs.PLACE_CYCLES
+            if depth * window > costs.NEAR_PLANES:
+                tile += depth * met * vectors * costs.FAR_LINE
+        elif _unit_x(problem) and wide.stride in (1, 2, 4):
+            line = costs.LINE_CYCLES + (block * wide.stride + wide.reach) / problem.lanes * costs.COPY_CYCLES
+        else:
+            line = costs.LINE_CYCLES + (block * wide.stride + wide.reach) * costs.SCALAR_CYCLES
+        tiles = -(-block // width) * -(-problem.features // features)
+        cycles = repeats * -(-high.out // rows) * blocks * (tiles * tile + depth * window * line)
+        macs = block * rows * problem.features * taps * depth
+        band = min(rows * max(costs.ITEM_MACS // macs, 1), high.out)
+        yield Space(rows, features, vectors, block, band, features_inside), cycles
+
+
+def program(problem: Problem, schedule: Space) -> Program:
+    """The kernel of a schedule, and its arguments."""
+    spec, dtypes = problem.spec, problem.spec.dtypes
+    axes = _axes(problem)
+    *outer, high, wide = axes
+    code = SpaceCode(
+        x=dtypes.x,
+        total=dtypes.sum,
+        y=dtypes.y,
+        outer=len(outer),
+        kernel=(high.kernel, wide.kernel),
+        stride=(high.stride, wide.stride),
+        dilation=(high.dilation, wide.dilation),
+        unit_x=_unit_x(problem),
+        unit_y=_unit_y(problem),
+        bias=spec.epilogue.bias,
+        activation=spec.epilogue.activation,
+        taps=None if outer or problem.taps is None else tuple((0, *tap)[-2:] for tap in problem.taps),
+        rows=schedule.rows,
+        features=schedule.features,
+        vectors=schedule.vectors,
+        features_inside=schedule.features_inside,
+    )
+    depth = problem.channels * math.prod(s.kernel for s in outer)
+    width = schedule.vectors * problem.lanes
+    slack = schedule.block < width
+    columns = max(schedule.block, width) if slack else schedule.block
+    phase = aligned(-(-((columns - 1) * wide.stride + wide.reach) // wide.stride) * problem.bytes)
+    blocks_w, bands = -(-wide.out // schedule.block), -(-high.out // schedule.band)
+    ys, channel = problem.y_strides, problem.channel_dimension
+    tables = Tables(problem, axes)
+    words = {
+        "constants": tables.constants, "map_w": tables.maps[-1], "size_w": wide.size, "low_w": wide.low,
+        "phase": phase, "line": phase * wide.stride, "slack": int(slack), "groups": problem.groups, "channels": problem.channels,
+        "blocks_f": -(-problem.features // schedule.features), "count_f": problem.features, "ys_n": ys[0], "ys_c": ys[channel],
+        "ys_h": ys[high.y] if high.y >= 0 else 0, "ys_w": ys[wide.y], "bands": bands, "band": schedule.band, "out_h": high.out,
+        "map_h": tables.maps[-2], "blocks_w": blocks_w, "block_w": schedule.block, "out_w": wide.out, "depth": depth,
+    }  # fmt: skip
+    for i, axis in enumerate(outer):
+        words |= {f"out{i}": axis.out, f"taps{i}": axis.kernel, f"stride{i}": axis.stride, f"dilation{i}": axis.dilation}
+        words |= {f"map{i}": tables.maps[i], f"ys{i}": ys[axis.y]}
+    w = problem.contraction.w
+    names = ("c", *(f"k{i}" for i in range(problem.contraction.n)))
+    return Program(
+        code=code,
+        emit=emit_space,
+        names=code.names,
+        words=words,
+        x_axes={"xs_n": 0, "xs_c": channel, "xs_h": high.x, "xs_w": wide.x, **{f"xs{i}": axis.x for i, axis in enumerate(outer)}},
+        close=problem.close(unit=code.unit_x),
+        items=problem.batch * problem.groups * math.prod(s.out for s in outer) * bands * blocks_w,
+        scratch=depth * code.window * (8 + phase * wide.stride) + 128,
+        pack_weights=Packing(
+            problem.contraction,
+            dtypes.sum,
+            schedule.features,
+            [(problem.contraction.extent(name), w.stride(name)) for name in names],
+            "o",
+            overlap=True,
+        ),
+        pack_bias=BiasPacking(dtypes.sum, 1, 1),
+        tables=tables.arrays,
+    )
+
+
+def _axes(problem: Problem) -> tuple[Spatial, ...]:
+    """At least two axes: rows and columns."""
+    spatial = problem.loops.spatial
+    return (NO_AXIS, *spatial) if len(spatial) == 1 else spatial
+
+
+def _unit_x(problem: Problem) -> bool:
+    return not problem.last or problem.spec.channels == 1
+
+
+def _unit_y(problem: Problem) -> bool:
+    return not problem.last or problem.spec.features == 1
+
+
+def _block(wide: Spatial, width: int, window: int, problem: Problem) -> tuple[int, int]:
+    """Columns of a block, and how many blocks: the lines of a window stay in the first cache, or in half of the second."""
+    room = problem.machine.l1 // 2 if window * 8 * width < problem.machine.l1 else problem.machine.l2 // 2
+    most = max(room // window // width, 4) * width
+    even = -(-wide.out // -(-wide.out // most))
+    if wide.out >= width:
+        even = min(-(-even // width) * width, wide.out)
+    return even, -(-wide.out // even)
+
+
