@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -13,11 +12,12 @@ import numpy.typing as npt
 
 from juanji import machine as machines
 from juanji.algorithms import direct
+from juanji.algorithms.costs import FMA_PER_CYCLE
 from juanji.errors import ArgumentError, DtypeError, NotBuiltError, ShapeError
 from juanji.jit.arguments import HEAD
 from juanji.jit.load import load
-from juanji.jit.memory import empty_aligned
-from juanji.jit.program import Program
+from juanji.jit.memory import address, empty_aligned
+from juanji.jit.program import Program, Row
 from juanji.jit.store import Code
 from juanji.machine import Machine
 from juanji.run import run_items
@@ -38,6 +38,7 @@ class Algorithm(NamedTuple):
 
 ALGORITHMS = {"direct": Algorithm(direct.accepts, direct.choose, direct.build)}
 PRECISIONS = ("default", "strict")
+MOST_ROWS = 64  # rows of arguments that a plan keeps, one for each way an input may lie
 
 
 @lru_cache(maxsize=1024)
@@ -87,8 +88,10 @@ class Plan:
     ):
         self.spec, self.algorithm, self.schedule = spec, algorithm, schedule
         self.cycles, self.machine, self.program, self.refused = cycles, machine, program, refused
-        self._rows: dict[tuple[int, ...], npt.NDArray[np.int64]] = {}
-        self._lock = threading.Lock()
+        self._rows: dict[tuple[int, ...], Row] = {}
+        self._x_shape, self._x_dtype = spec.x_shape, np.dtype(spec.dtypes.x)
+        self._skipped = _skipped(spec)
+        self._y_shape, self._y_dtype = spec.y_shape, np.dtype(spec.dtypes.y)
 
     @cached_property
     def code(self) -> Code:
@@ -99,7 +102,7 @@ class Plan:
     def seconds(self) -> float:
         """The expected time on one core."""
         lanes = self.machine.vector_bits // (64 if self.spec.dtypes.sum == "float64" else 32)
-        clock = self.machine.peak(self.spec.dtypes.sum) / (2 * lanes * direct.FMA_PER_CYCLE)
+        clock = self.machine.peak(self.spec.dtypes.sum) / (2 * lanes * FMA_PER_CYCLE)
         return max(self.cycles / clock, self.spec.bytes_moved / self.machine.bandwidth)
 
     @property
@@ -155,9 +158,7 @@ class Plan:
         """This plan with its weights packed once: a callable on x."""
         weights, biases = self._check_weights(np.asarray(w), None if bias is None else np.asarray(bias))
         packed = self.program.pack_weights(weights)
-        if np.may_share_memory(packed, weights):
-            packed = packed.copy()
-        return Bound(self, packed, None if biases is None else self.program.pack_bias(biases).copy())
+        return Bound(self, _Operands.of(packed, None if biases is None else self.program.pack_bias(biases).copy()))
 
     def __call__(
         self, x: npt.ArrayLike, w: npt.ArrayLike, bias: npt.ArrayLike | None = None, *, out: Array | None = None, threads: int | None = None
@@ -165,7 +166,8 @@ class Plan:
         """The convolution of x with w. Views with any strides are read where they lie, save innermost gaps, which are closed by a copy."""
         weights, biases = self._check_weights(np.asarray(w), None if bias is None else np.asarray(bias))
         packed = self.program.pack_weights(weights)
-        return self._run(np.asarray(x), packed, None if biases is None else self.program.pack_bias(biases), out, threads)
+        operands = _Operands.of(packed, None if biases is None else self.program.pack_bias(biases))
+        return self._run(np.asarray(x), operands, out, threads)
 
     def _check_weights(self, w: Array, bias: Array | None) -> tuple[Array, Array | None]:
         spec = self.spec
@@ -177,40 +179,47 @@ class Plan:
             raise ArgumentError(f"bias is {'given' if bias is not None else 'missing'}, but the plan is {'with' if spec.epilogue.bias else 'without'} one")
         if bias is not None and bias.shape != spec.bias_shape:
             raise ShapeError(f"bias has shape {bias.shape}, but must have {spec.bias_shape}: one per output channel")
+        if self._skipped is not None and np.any(w[self._skipped]):
+            raise ArgumentError(f"w has weights other than zero at taps that this plan skips; it was made for {len(spec.taps or ())} taps")
         if bias is not None and bias.dtype.kind not in "fbiu":
             raise DtypeError(f"bias has dtype {bias.dtype}, but must be real numbers")
         return w, bias
 
-    def _run(self, x: Array, w: Array, bias: Array | None, out: Array | None, threads: int | None) -> Array:
-        spec = self.spec
-        if x.shape != spec.x_shape:
-            raise ShapeError(f"x has shape {x.shape}, but the plan is for {spec.x_shape}")
-        if x.dtype.name != spec.dtypes.x:
-            raise DtypeError(f"x has dtype {x.dtype}, but the plan is for {spec.dtypes.x}")
-        if not x.dtype.isnative:
-            x = x.astype(x.dtype.newbyteorder("="))
-        y = empty_aligned(spec.y_shape, spec.dtypes.y) if out is None else self._check_out(out, x, w)
+    def _run(self, x: Array, operands: _Operands, out: Array | None, threads: int | None) -> Array:
+        x = self._check_x(x)
+        y = empty_aligned(self._y_shape, self._y_dtype) if out is None else self._check_out(out, x)
         if y.size == 0:
             return y
-        if not x.flags.aligned or not self.program.fits(x.shape, x.strides, x.itemsize):
-            x = np.ascontiguousarray(x)
-        row = self._rows.get(x.strides)
-        if row is None:
-            row = self.program.row(x.strides)
-            if len(self._rows) < 64:
-                self._rows[x.strides] = row
-        row = row.copy()
-        row[X], row[W], row[Y] = _address(x), _address(w), _address(y)
-        if bias is not None:
-            row[BIAS] = _address(bias)
+        row = self._rows.get(x.strides) or self._new_row(x.strides)
+        row = type(row).from_buffer_copy(row)
+        row[X], row[W], row[BIAS], row[Y] = address(x), operands.w_at, operands.bias_at, address(y)
         run_items(self.code, row, self.program.items, self.program.scratch, self.cycles, threads)
         if out is not None and y is not out:
             np.copyto(out, y)
             return out
         return y
 
-    def _check_out(self, out: Array, x: Array, w: Array) -> Array:
-        """The array to compute into: `out` itself, or another where it has gaps or shares memory with the operands."""
+    def _check_x(self, x: Array) -> Array:
+        """The input as it can be read: native, aligned, and close together where the program wants that."""
+        if x.shape != self._x_shape:
+            raise ShapeError(f"x has shape {x.shape}, but the plan is for {self._x_shape}")
+        if x.dtype != self._x_dtype:
+            if x.dtype.newbyteorder("=") != self._x_dtype:
+                raise DtypeError(f"x has dtype {x.dtype}, but the plan is for {self._x_dtype}")
+            x = x.astype(self._x_dtype)
+        flags = x.flags
+        if flags.c_contiguous and flags.aligned:
+            return x
+        return x if flags.aligned and self.program.fits(x.shape, x.strides, x.itemsize) else np.ascontiguousarray(x)
+
+    def _new_row(self, strides: tuple[int, ...]) -> Row:
+        row = self.program.row(strides)
+        if len(self._rows) < MOST_ROWS:
+            self._rows[strides] = row
+        return row
+
+    def _check_out(self, out: Array, x: Array) -> Array:
+        """The array to compute into: `out` itself, or another where it has gaps or shares memory with the input."""
         spec = self.spec
         if not isinstance(out, np.ndarray) or out.shape != spec.y_shape:
             raise ShapeError(f"out has shape {np.shape(out)}, but the result has {spec.y_shape}")
@@ -219,9 +228,22 @@ class Plan:
         if not out.flags.writeable:
             raise ArgumentError("out is read-only")
         usable = out.flags.c_contiguous and out.flags.aligned and out.dtype.isnative
-        if usable and not np.may_share_memory(out, x) and not np.may_share_memory(out, w):
+        if usable and not np.may_share_memory(out, x):
             return out
         return empty_aligned(spec.y_shape, spec.dtypes.y)
+
+
+class _Operands(NamedTuple):
+    """Packed weights and biases, and where they lie."""
+
+    w: Array
+    bias: Array | None
+    w_at: int
+    bias_at: int
+
+    @classmethod
+    def of(cls, w: Array, bias: Array | None) -> _Operands:
+        return cls(w, bias, address(w), 0 if bias is None else address(bias))
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,17 +251,20 @@ class Bound:
     """A plan with its weights: a callable on x."""
 
     plan: Plan
-    weights: Array
-    bias: Array | None
+    operands: _Operands
 
     def __call__(self, x: npt.ArrayLike, *, out: Array | None = None, threads: int | None = None) -> Array:
         """The convolution of x with the bound weights."""
-        return self.plan._run(np.asarray(x), self.weights, self.bias, out, threads)
+        return self.plan._run(np.asarray(x), self.operands, out, threads)
 
 
-def _address(array: Array) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
+def _skipped(spec: Convolution) -> tuple[Any, ...] | None:
+    """An index of the weights that a plan does not read."""
+    if spec.taps is None:
+        return None
+    mask = np.ones(spec.kernel, np.bool_)
+    mask[tuple(np.array(spec.taps).T)] = False
+    return (slice(None), mask) if spec.weight_layout == "O*I" else (mask,) if spec.weight_layout == "*IO" else (..., mask)
 
 
 def _time(seconds: float) -> str:

@@ -19,7 +19,10 @@ import numpy.typing as npt
 
 from juanji.errors import ArgumentError
 from juanji.jit.arguments import HEAD
+from juanji.jit.program import Row
 from juanji.jit.store import Code
+
+Array = npt.NDArray[Any]
 
 BEGIN, END, SCRATCH = HEAD.index("begin"), HEAD.index("end"), HEAD.index("scratch")
 SLICE_CYCLES = 60e6  # a slice between two looks at the stop flag: some 20 ms
@@ -27,21 +30,27 @@ THREAD_CYCLES = 200e3  # work that is worth the hand-over to another thread, som
 KEPT_SCRATCH = 64 << 20  # bytes that a thread keeps for its next call
 
 
-class _Scratch(threading.local):
-    buffer: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
+class _Thread(threading.local):
+    """What each thread keeps: its scratch memory, and the number of threads of the block it is in."""
 
-    def address(self, size: int) -> tuple[int, npt.NDArray[np.uint8]]:
-        buffer = self.buffer
-        if buffer.size < size + 64:
-            buffer = np.zeros(size + 64, np.uint8)
-            if buffer.size <= KEPT_SCRATCH:
-                self.buffer = buffer
-        start = buffer.__array_interface__["data"][0]
-        return start + -start % 64, buffer
+    size = 0
+    address = 0
+    buffer: Array | None = None
+    count: int | None = None
+
+    def scratch(self, size: int) -> tuple[int, Array | None]:
+        """The address of as many bytes at the start of a cache line, and the array that must outlive their use."""
+        if size <= self.size:
+            return self.address, self.buffer
+        buffer = np.zeros(size + 64, np.uint8)
+        start = buffer.ctypes.data
+        address = start + -start % 64
+        if size <= KEPT_SCRATCH:
+            self.size, self.address, self.buffer = size, address, buffer
+        return address, buffer
 
 
-_scratch = _Scratch()
-_setting = threading.local()
+_thread = _Thread()
 _default: int | None = None
 _pool: ThreadPoolExecutor | None = None
 _pool_lock = threading.Lock()
@@ -61,12 +70,12 @@ def threads(count: int) -> Iterator[None]:
     ...     thread_count(None)
     1
     """
-    before = getattr(_setting, "count", None)
-    _setting.count = _count(count)
+    before = _thread.count
+    _thread.count = _count(count)
     try:
         yield
     finally:
-        _setting.count = before
+        _thread.count = before
 
 
 def thread_count(asked: int | None) -> int:
@@ -74,9 +83,8 @@ def thread_count(asked: int | None) -> int:
     global _default
     if asked is not None:
         return _count(asked)
-    local: int | None = getattr(_setting, "count", None)
-    if local is not None:
-        return local
+    if _thread.count is not None:
+        return _thread.count
     if _default is None:
         text = os.environ.get("JUANJI_NUM_THREADS", "")
         if text and not (text.isdecimal() and int(text) > 0):
@@ -89,25 +97,24 @@ def thread_count(asked: int | None) -> int:
     return _default
 
 
-def run_items(code: Code, row: npt.NDArray[np.int64], items: int, scratch: int, cycles: float, asked: int | None) -> None:
+def run_items(code: Code, row: Row, items: int, scratch: int, cycles: float, asked: int | None) -> None:
     """Run items 0 … items − 1 with the arguments of `row`, whose begin, end and scratch are filled in here."""
     workers = min(thread_count(asked), items, int(cycles / THREAD_CYCLES) or 1)
     if workers <= 1 and cycles <= SLICE_CYCLES:
-        address, _kept = _scratch.address(scratch)
-        row[SCRATCH], row[BEGIN], row[END] = address, 0, items
-        code.call(row.__array_interface__["data"][0])
+        row[SCRATCH], _kept = _thread.scratch(scratch)
+        row[END] = items
+        code.call(row)
         return
     slices = min(items, max(int(cycles / SLICE_CYCLES) + 1, workers * 4 if workers > 1 else 1))
     turns = itertools.count()
     stop = threading.Event()
 
     def work() -> None:
-        own = row.copy()
-        own[SCRATCH], _kept = _scratch.address(scratch)
-        pointer = own.__array_interface__["data"][0]
+        own = type(row).from_buffer_copy(row)
+        own[SCRATCH], _kept = _thread.scratch(scratch)
         while not stop.is_set() and (turn := next(turns)) < slices:
             own[BEGIN], own[END] = items * turn // slices, items * (turn + 1) // slices
-            code.call(pointer)
+            code.call(own)
 
     others = [_executor().submit(work) for _ in range(workers - 1)]
     try:

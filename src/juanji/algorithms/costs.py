@@ -5,7 +5,7 @@ fitting by hand; the ranking of schedules is what counts, not the absolute figur
 """
 
 FMA_PER_CYCLE = 2.0
-LOADS_PER_CYCLE = 2.0
+LOADS_PER_CYCLE = 1.7
 FMA_LATENCY = 4.0
 FEWEST_SUMS = 12  # in flight, where there is a choice: fewer leave the multiply-add units waiting
 

@@ -298,6 +298,14 @@ class Emitter:
         """Stores a value; alignment is that of one element unless told."""
         self.line(f"store {value}, {pointer}, align {align or BYTES[value.type.scalar]}")
 
+    def stream(self, value: Value, pointer: Value) -> None:
+        """Stores a vector past the caches; the pointer must be aligned to it, and a `fence` must follow before others read."""
+        self.line(f"store {value}, {pointer}, align {value.type.bytes}, !nontemporal !0")
+
+    def fence(self) -> None:
+        """Lets nobody see a later store before all earlier ones."""
+        self.line("fence seq_cst")
+
     def load_first(self, type: Type, pointer: Value, count: Value) -> Value:
         """Loads the first `count` lanes, zeros in the others; for machines that have masks."""
         counts = self.splat(self.emit(I32, f"trunc {count} to i32"), type.lanes)
@@ -343,4 +351,4 @@ class Emitter:
 
     def text(self) -> str:
         """The whole module."""
-        return "\n".join([*self.declared.values(), *self.done, ""])
+        return "\n".join([*self.declared.values(), *self.done, "!0 = !{i32 1}", ""])

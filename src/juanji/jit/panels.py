@@ -68,9 +68,37 @@ def line_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str = "fil
             begin = source + (first - low) * a["xs_w"]
             if line.unit and line.stride == 1:
                 _copy(e, begin, goal, start, stop, line.dtype, vector)
-            else:
-                with e.loop(start, stop) as i:
+                return
+
+            def one_by_one(low: Value, high: Value) -> None:
+                with e.loop(low, high) as i:
                     e.store(read(e, begin + i * a["xs_w"], line.dtype, total), place(i))
+
+            if not line.unit or line.stride not in (2, 4):
+                one_by_one(start, stop)
+                return
+            step = line.stride * vector.lanes
+            even = e.least((start + (line.stride - 1)) // line.stride * line.stride, stop)
+            whole = even + (stop - even) // step * step
+            one_by_one(start, even)
+            with e.loop(even, whole, step) as i:
+                at = begin + i * a["xs_w"]
+                size = Type(SCALARS[line.dtype]).bytes
+                vectors = [read(e, at + k * vector.lanes * size, line.dtype, vector) for k in range(line.stride)]
+                for phase, part in enumerate(_phases(e, vectors)):
+                    e.store(part, goal + (i // line.stride) * element + a["phase"] * phase, element)
+            one_by_one(whole, stop)
+
+
+def _phases(e: Emitter, vectors: list[Value]) -> list[Value]:
+    """Neighbouring elements apart by their number modulo a power of two: evens and odds, and each of these again."""
+    if len(vectors) == 1:
+        return vectors
+    lanes = vectors[0].type.lanes
+    pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
+    even = _phases(e, [e.shuffle(a, b, range(0, 2 * lanes, 2)) for a, b in pairs])
+    odd = _phases(e, [e.shuffle(a, b, range(1, 2 * lanes, 2)) for a, b in pairs])
+    return [part for both in zip(even, odd, strict=True) for part in both]
 
 
 def _copy(e: Emitter, source: Value, goal: Value, start: Int, stop: Int, dtype: str, vector: Type) -> None:

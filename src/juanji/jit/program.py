@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from juanji.jit.arguments import HEAD, pack
 
 Array = npt.NDArray[Any]
+Row = ctypes.Array[ctypes.c_int64]
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,11 @@ class Program:
     pack_bias: Callable[[Array], Array]
     tables: tuple[Array, ...] = field(default=())
 
-    def row(self, x_strides: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    def row(self, x_strides: tuple[int, ...]) -> Row:
         """The row of arguments for an input with these strides in bytes."""
         strides = {name: x_strides[dimension] if dimension >= 0 else 0 for name, dimension in self.x_axes.items()}
-        return np.array(pack(self.names, {**self.words, **strides}), np.int64)
+        words = pack(self.names, {**self.words, **strides})
+        return (ctypes.c_int64 * len(words))(*words)
 
     def fits(self, shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> bool:
         """Whether an array can be read where it lies."""
@@ -51,4 +53,4 @@ class Program:
         return True
 
 
-__all__ = ["HEAD", "Program"]
+__all__ = ["HEAD", "Program", "Row"]

@@ -58,7 +58,7 @@ class SpaceCode:
         return (
             *HEAD, *LINE_ARGUMENTS, *outer,
             "groups", "channels", "blocks_f", "count_f", "xs_n", "xs_c", "ys_n", "ys_c", "ys_h", "ys_w",
-            "bands", "band", "out_h", "map_h", "xs_h", "blocks_w", "block_w", "out_w", "depth",
+            "bands", "band", "out_h", "map_h", "xs_h", "blocks_w", "block_w", "out_w", "depth", "stream",
         )  # fmt: skip
 
 
@@ -69,6 +69,8 @@ def emit_space(code: SpaceCode, target: Target) -> str:
         a = Arguments(e, row, code.names)
         with e.loop(a["begin"], a["end"]) as item:
             _item(e, code, a, item)
+        with e.when(e.compare("ne", a["stream"], e.int(0))):
+            e.fence()
     n = code.outer + 2
     line = Line(code.x, Type(SCALARS[code.total]).scalar, code.stride[1], code.unit_x, n)
     line_filler(e, line, code.names)
@@ -251,7 +253,10 @@ def _reduce(e: Emitter, code: SpaceCode, a: Arguments, weights: Value, c: Value,
 
 
 def _finish(e: Emitter, code: SpaceCode, a: Arguments, goal: Value, left: Value, sums: Sums) -> None:
-    """Store the finished sums; where fewer columns than lanes are left, the first ones only."""
+    """Store the finished sums; where fewer columns than lanes are left, the first ones only.
+
+    A large output is stored past the caches, which would else read every line before it is overwritten.
+    """
     total = Type(SCALARS[code.total])
     out = Type(SCALARS[code.y])
     lanes = e.vector(total.scalar).lanes
@@ -273,8 +278,16 @@ def _finish(e: Emitter, code: SpaceCode, a: Arguments, goal: Value, left: Value,
         return
     whole = e.compare("sge", left, e.int(lanes * code.vectors))
     with e.when(whole):
-        for (r, f, v), value in finished.items():
-            e.store(value, place(r, f, v))
+        first = next(iter(finished.values()))
+        skew = e.arith("or", e.emit(I64, f"ptrtoint {goal} to i64"), e.arith("or", a["ys_h"], a["ys_c"]))
+        skew = e.arith("and", skew, e.int(first.type.bytes - 1))
+        past = e.arith("and", e.compare("eq", skew, e.int(0)), e.compare("ne", a["stream"], e.int(0)))
+        with e.when(past):
+            for (r, f, v), value in finished.items():
+                e.stream(value, place(r, f, v))
+        with e.otherwise(past):
+            for (r, f, v), value in finished.items():
+                e.store(value, place(r, f, v))
     with e.otherwise(whole):
         for (r, f, v), value in finished.items():
             e.store_first(value, place(r, f, v), e.most(e.least(left - v * lanes, lanes), 0))
