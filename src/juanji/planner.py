@@ -123,7 +123,8 @@ class Plan:
 
     def report(self, seconds: float) -> str:
         """One line: the algorithm, the time, its share of the limit."""
-        return f"{self.algorithm}, {self.schedule} · {_time(seconds)} · {self.share(seconds):.0%} of the {self.limit.name} limit of one core"
+        share = f"{self.share(seconds):.0%} of the {self.limit.name} limit of one core"
+        return f"{self.algorithm}, {self.schedule} · {_time(seconds)} · {share}"
 
     def explain(self) -> dict[str, Any]:
         """The plan as a structure: shapes, counts, algorithm, schedule, expectation, refusals."""
@@ -145,10 +146,11 @@ class Plan:
 
     def __str__(self) -> str:
         lines = str(self.spec).splitlines()
+        share = f"{self.share(self.seconds):.0%} of its {self.limit.name} limit ({_time(self.limit.seconds)})"
         lines += [
             f"count   {self.spec.macs:,} MACs, {self.spec.bytes_moved:,} bytes",
             f"plan    {self.algorithm}: {self.schedule}",
-            f"expect  {_time(self.seconds)} on one core, {self.share(self.seconds):.0%} of its {self.limit.name} limit ({_time(self.limit.seconds)})",
+            f"expect  {_time(self.seconds)} on one core, {share}",
             f"work    {self.program.items:,} items, {self.scratch:,} bytes of scratch per thread",
         ]
         lines += [f"not     {name}: {reason}" for name, reason in self.refused.items()]
@@ -176,7 +178,8 @@ class Plan:
         if w.dtype.kind not in "fbiu":
             raise DtypeError(f"w has dtype {w.dtype}, but the plan is for {spec.dtypes.w}")
         if (bias is not None) != spec.epilogue.bias:
-            raise ArgumentError(f"bias is {'given' if bias is not None else 'missing'}, but the plan is {'with' if spec.epilogue.bias else 'without'} one")
+            given, wanted = ("missing", "with") if spec.epilogue.bias else ("given", "without")
+            raise ArgumentError(f"bias is {given}, but the plan is {wanted} one")
         if bias is not None and bias.shape != spec.bias_shape:
             raise ShapeError(f"bias has shape {bias.shape}, but must have {spec.bias_shape}: one per output channel")
         if self._skipped is not None and np.any(w[self._skipped]):

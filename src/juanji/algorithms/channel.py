@@ -181,7 +181,7 @@ def _panel(problem: Problem, schedule: Channel, held: int, block: int) -> _Panel
         return _Panel([strides[s.x] for s in spatial], channel, channel * block, 1, 0)
     reach = _reach(problem, schedule.box)
     step = size if schedule.planar else block * size
-    axes = []
+    axes: list[int] = []
     for length in reversed(reach):
         axes.insert(0, step)
         step *= length

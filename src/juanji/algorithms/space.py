@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-
 import numpy as np
 
 from juanji.algorithms import costs
@@ -92,7 +91,7 @@ def program(problem: Problem, schedule: Space) -> Program:
         unit_y=_unit_y(problem),
         bias=spec.epilogue.bias,
         activation=spec.epilogue.activation,
-        taps=None if outer or problem.taps is None else tuple((0, *tap)[-2:] for tap in problem.taps),
+        taps=None if outer or problem.taps is None else tuple((tap[0] if len(tap) > 1 else 0, tap[-1]) for tap in problem.taps),
         rows=schedule.rows,
         features=schedule.features,
         vectors=schedule.vectors,

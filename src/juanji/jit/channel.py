@@ -56,7 +56,8 @@ class ChannelCode:
         axes = tuple(f"{name}{axis}" for axis in range(self.axes) for name in fields)
         return (
             *HEAD, *LINE_ARGUMENTS, *axes, "map_offsets",
-            "groups", "channels", "blocks_c", "steps", "panels", "panel_c", "split", "splits", "blocks_f", "count_f", "xs_n", "xs_c", "ps_b", "ps_c",
+            "groups", "channels", "blocks_c", "steps", "panels", "panel_c", "split", "splits", "blocks_f", "count_f",
+            "xs_n", "xs_c", "ps_b", "ps_c",
             "ys_n", "ys_c", "ys_p", "sums", "step", "inner", "whole", "channels_all",
         )  # fmt: skip
 
@@ -67,7 +68,7 @@ def emit_channel(code: ChannelCode, target: Target) -> str:
     total = SCALARS[code.total]
     with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
         a = Arguments(e, row, code.names)
-        held = e.var(I64, e.int(-1))  # the chunk whose panel is filled: the shares of the features of one chunk follow each other
+        held = e.var(I64, e.integer(-1))  # the chunk whose panel is filled: the shares of the features of one chunk follow each other
         with e.loop(a["begin"], a["end"]) as item:
             _item(e, code, a, item, held)
     if code.panel:
@@ -86,13 +87,13 @@ def _item(e: Emitter, code: ChannelCode, a: Arguments, item: Value, held: Var) -
     rest = chunk
     origin: list[Value] = []
     for axis in reversed(range(code.axes)):
-        rest, place = _divide(rest, e.int((a[f"out{axis}"] + a[f"box{axis}"] - 1) // a[f"box{axis}"]))
-        origin.insert(0, place * a[f"box{axis}"])  # type: ignore[arg-type]
+        rest, place = _divide(rest, e.integer((a[f"out{axis}"] + a[f"box{axis}"] - 1) // a[f"box{axis}"]))
+        origin.insert(0, place * a[f"box{axis}"])
     image, group = _divide(rest, a["groups"])
-    extent = [e.int(e.least(a[f"box{axis}"], a[f"out{axis}"] - origin[axis])) for axis in range(code.axes)]
+    extent = [e.integer(e.least(a[f"box{axis}"], a[f"out{axis}"] - origin[axis])) for axis in range(code.axes)]
     pixels, linear = extent[0], origin[0] * a["lin0"]
     for axis in range(1, code.axes):
-        pixels = e.int(pixels * extent[axis])
+        pixels = e.integer(pixels * extent[axis])
         linear = linear + origin[axis] * a[f"lin{axis}"]
 
     xs = a["x"] + image * a["xs_n"] + group * a["channels"] * a["xs_c"]
@@ -116,7 +117,7 @@ def _item(e: Emitter, code: ChannelCode, a: Arguments, item: Value, held: Var) -
         goal = ys + f * a["ys_c"]
         features = a["count_f"] - f
         with e.loop(0, a["blocks_c"]) as block_c:
-            first = e.compare("eq", block_c, e.int(0))
+            first = e.compare("eq", block_c, e.integer(0))
             last = e.compare("eq", block_c + 1, a["blocks_c"])
             source = base + (block_f if code.lanewise else block_c) * a["ps_b"]
             with e.loop(0, pixels, code.pixels) as p:
@@ -136,8 +137,8 @@ def _panel(e: Emitter, code: ChannelCode, a: Arguments, origin: list[Value], ext
     total = Type(SCALARS[code.total])
     last = code.axes - 1
     null = Value(e, PTR, "null")
-    first = e.int(origin[last] * a[f"stride{last}"])
-    count = e.int((extent[last] - 1) * a[f"stride{last}"] + a[f"reach{last}"])
+    first = e.integer(origin[last] * a[f"stride{last}"])
+    count = e.integer((extent[last] - 1) * a[f"stride{last}"] + a[f"reach{last}"])
 
     def walk(axis: int, source: Value, outside: Value, goal: Value) -> None:
         if axis == last:
@@ -146,9 +147,9 @@ def _panel(e: Emitter, code: ChannelCode, a: Arguments, origin: list[Value], ext
         reach = (extent[axis] - 1) * a[f"stride{axis}"] + a[f"reach{axis}"]
         with e.loop(0, reach) as j:
             where = e.load(I64, a[f"map{axis}"] + (origin[axis] * a[f"stride{axis}"] + j) * 8, 8)
-            known = e.compare("sge", where, e.int(0))
+            known = e.compare("sge", where, e.integer(0))
             constant = e.select(known, outside, a["constants"] + axis * total.bytes)
-            walk(axis + 1, source + e.select(known, where, e.int(0)) * a[f"xs{axis}"], constant, goal + j * a[f"ps{axis}"])
+            walk(axis + 1, source + e.select(known, where, e.integer(0)) * a[f"xs{axis}"], constant, goal + j * a[f"ps{axis}"])
 
     if code.planar:
         with e.loop(0, a["channels"]) as channel:
@@ -174,12 +175,12 @@ def _tile(
     width = vector.bytes * code.vectors
     windows, places = [], []
     for i in range(code.pixels):
-        place = e.int(e.least(p + i, pixels - 1))  # past the end of the chunk its last pixel is computed again
+        place = e.integer(e.least(p + i, pixels - 1))  # past the end of the chunk its last pixel is computed again
         places.append(place)
         windows.append(source + e.load(I64, a["map_offsets"] + place * 8, 8))
     sums = a["scratch"] + a["sums"] + p * width
     start = e.select(first, bias, sums) if code.bias else sums
-    pitch = e.select(first, e.int(0), e.int(width)) if code.bias else e.int(width)
+    pitch = e.select(first, e.integer(0), e.integer(width)) if code.bias else e.integer(width)
     acc: list[list[Var]] = []
     for i in range(code.pixels):
         row = []
@@ -211,7 +212,7 @@ def _tile(
                 _step(e, code, w.get() + step * width, windows, at, acc, ahead)
             w.set(w.get() + code.steps * width)
             return
-        at_var = e.var(I64, e.int(offset))
+        at_var = e.var(I64, e.integer(offset))
         with e.loop(0, a["inner"]):
             _step(e, code, w.get(), windows, at_var.get(), acc, ahead)
             w.set(w.get() + width)
@@ -233,17 +234,17 @@ def _tile(
         out = Type(SCALARS[code.y])
         parameter = e.load(total, a["constants"] + code.axes * total.bytes)
         stored = [[finish(e, value, code.y, code.activation, parameter) for value in row] for row in finished]
-        whole = e.compare("sge", features, e.int(vector.lanes * code.vectors))
-        rows = [goal + place * a["ys_p"] for place in places]
+        whole = e.compare("sge", features, e.integer(vector.lanes * code.vectors))
+        starts = [goal + place * a["ys_p"] for place in places]
         with e.when(whole):
             for i in range(code.pixels):
                 for v in range(code.vectors):
-                    e.store(stored[i][v], rows[i] + v * vector.lanes * out.bytes)
+                    e.store(stored[i][v], starts[i] + v * vector.lanes * out.bytes)
         with e.otherwise(whole):
             for i in range(code.pixels):
                 for v in range(code.vectors):
-                    count = e.int(e.most(e.least(features - v * vector.lanes, vector.lanes), 0))
-                    e.store_first(stored[i][v], rows[i] + v * vector.lanes * out.bytes, count)
+                    count = e.integer(e.most(e.least(features - v * vector.lanes, vector.lanes), 0))
+                    e.store_first(stored[i][v], starts[i] + v * vector.lanes * out.bytes, count)
 
 
 def _step(e: Emitter, code: ChannelCode, w: Value, windows: list[Value], at: Int, acc: list[list[Var]], ahead: Value | None) -> None:
@@ -272,22 +273,22 @@ def _transposed(e: Emitter, code: ChannelCode, a: Arguments, goal: Value, pixels
     vector = e.vector(total.scalar)
     lanes, width = vector.lanes, vector.bytes * code.vectors
     parameter = e.load(total, a["constants"] + code.axes * total.bytes)
-    count = e.int(e.least(pixels, lanes))
+    count = e.integer(e.least(pixels, lanes))
     buffer = e.stack(Type(out.scalar, lanes), lanes)
     f_end = e.least(features, lanes * code.vectors)
     with e.loop(0, f_end, lanes) as f, e.loop(0, pixels, lanes) as next_p:
-        p = e.int(e.most(e.least(next_p, pixels - lanes), 0))
+        p = e.integer(e.most(e.least(next_p, pixels - lanes), 0))
         corner = a["scratch"] + a["sums"] + p * width + f * total.bytes
         rows = [e.load(vector, corner + i * width, total.bytes) for i in range(lanes)]
         columns = [finish(e, column, code.y, code.activation, parameter) for column in transpose(e, rows)]
         start = goal + f * a["ys_c"] + p * a["ys_p"]
-        square = e.compare("sge", e.int(e.least(f_end - f, pixels)), e.int(lanes))
+        square = e.compare("sge", e.integer(e.least(f_end - f, pixels)), e.integer(lanes))
         with e.when(square):
             for i, column in enumerate(columns):
                 e.store(column, start + i * a["ys_c"])
         with e.otherwise(square):
             for i, column in enumerate(columns):
                 e.store(column, buffer + i * column.type.bytes)
-            with e.loop(0, e.least(f_end - f, lanes)) as i:
-                column = e.load(Type(out.scalar, lanes), buffer + i * (lanes * out.bytes))
-                e.store_first(column, start + i * a["ys_c"], count)
+            with e.loop(0, e.least(f_end - f, lanes)) as one:
+                column = e.load(Type(out.scalar, lanes), buffer + one * (lanes * out.bytes))
+                e.store_first(column, start + one * a["ys_c"], count)

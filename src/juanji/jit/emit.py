@@ -66,29 +66,31 @@ class Value:
         if isinstance(other, int) and other == 0:
             return self
         if self.type == PTR:
-            return self.e.emit(PTR, f"getelementptr i8, {self}, {self.e.int(other)}")
-        return self.e.emit(self.type, f"add nsw {self}, {self.e.int(other, self.type).name}")
+            return self.e.emit(PTR, f"getelementptr i8, {self}, {self.e.integer(other)}")
+        return self.e.emit(self.type, f"add nsw {self}, {self.e.integer(other, self.type).name}")
 
     __radd__ = __add__
 
     def __sub__(self, other: Int) -> Value:
-        return self.e.emit(self.type, f"sub nsw {self}, {self.e.int(other, self.type).name}")
+        return self.e.emit(self.type, f"sub nsw {self}, {self.e.integer(other, self.type).name}")
 
     def __rsub__(self, other: int) -> Value:
-        return self.e.int(other, self.type) - self
+        return self.e.integer(other, self.type) - self
 
     def __mul__(self, other: Int) -> Value:
         if isinstance(other, int) and other in (0, 1):
-            return self if other else self.e.int(0, self.type)
-        return self.e.emit(self.type, f"mul nsw {self}, {self.e.int(other, self.type).name}")
+            return self if other else self.e.integer(0, self.type)
+        return self.e.emit(self.type, f"mul nsw {self}, {self.e.integer(other, self.type).name}")
 
     __rmul__ = __mul__
 
     def __floordiv__(self, other: Int) -> Value:
-        return self if other == 1 else self.e.emit(self.type, f"udiv {self}, {self.e.int(other, self.type).name}")
+        return self if other == 1 else self.e.emit(self.type, f"udiv {self}, {self.e.integer(other, self.type).name}")
 
     def __mod__(self, other: Int) -> Value:
-        return self.e.int(0, self.type) if other == 1 else self.e.emit(self.type, f"urem {self}, {self.e.int(other, self.type).name}")
+        if isinstance(other, int) and other == 1:
+            return self.e.integer(0, self.type)
+        return self.e.emit(self.type, f"urem {self}, {self.e.integer(other, self.type).name}")
 
 
 Int = int | Value
@@ -141,7 +143,7 @@ class Emitter:
         self.lines.append(f"{name} = {text}")
         return Value(self, type, name)
 
-    def int(self, value: Int, type: Type = I64) -> Value:
+    def integer(self, value: Int, type: Type = I64) -> Value:
         """A Python integer as a constant; a value as it is."""
         return Value(self, type, str(value)) if isinstance(value, int) else value
 
@@ -198,7 +200,7 @@ class Emitter:
         """Counts from low by step while below high; tested before the first round unless both ends are known."""
         self.counter += 1
         label, before = f"l{self.counter}", self.block
-        start, end = self.int(low), self.int(high)
+        start, end = self.integer(low), self.integer(high)
         sure = isinstance(low, int) and isinstance(high, int) and low < high
         if sure:
             self.line(f"br label %{label}.body")
@@ -251,15 +253,15 @@ class Emitter:
     def least(self, a: Int, b: Int) -> Value:
         """The smaller of two signed integers."""
         if isinstance(a, int) and isinstance(b, int):
-            return self.int(min(a, b))
-        a, b = self.int(a), self.int(b)
+            return self.integer(min(a, b))
+        a, b = self.integer(a), self.integer(b)
         return self.select(self.compare("slt", a, b), a, b)
 
     def most(self, a: Int, b: Int) -> Value:
         """The larger of two signed integers."""
         if isinstance(a, int) and isinstance(b, int):
-            return self.int(max(a, b))
-        a, b = self.int(a), self.int(b)
+            return self.integer(max(a, b))
+        a, b = self.integer(a), self.integer(b)
         return self.select(self.compare("sgt", a, b), a, b)
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
@@ -311,7 +313,7 @@ class Emitter:
         counts = self.splat(self.emit(I32, f"trunc {count} to i32"), type.lanes)
         mask = self.compare("slt", self.lane_numbers(counts.type), counts)
         name = f"llvm.masked.load.v{type.lanes}{type.scalar}.p0"
-        arguments = [pointer, self.int(BYTES[type.scalar], I32), mask, self.zero(type)]
+        arguments = [pointer, self.integer(BYTES[type.scalar], I32), mask, self.zero(type)]
         self.declared[name] = f"declare {type} @{name}({', '.join(str(a.type) for a in arguments)})"
         return self.emit(type, f"call {type} @{name}({', '.join(map(str, arguments))})")
 
@@ -332,7 +334,7 @@ class Emitter:
 
     def prefetch(self, pointer: Value, level: int) -> None:
         """Asks for a line to be brought into the first or the second cache."""
-        self.plain("llvm.prefetch.p0", pointer, *(self.int(n, I32) for n in (0, 4 - level, 1)))
+        self.plain("llvm.prefetch.p0", pointer, *(self.integer(n, I32) for n in (0, 4 - level, 1)))
 
     def store_first(self, value: Value, pointer: Value, count: Value) -> None:
         """Stores the first `count` lanes: by a mask where the machine has masks, else over a buffer on the stack."""

@@ -18,7 +18,7 @@ def ieee_mode(e: Emitter, target: Target) -> Iterator[None]:
     if target.triple.startswith("x86_64"):
         saved, wanted = e.stack(I32), e.stack(I32)
         e.plain("llvm.x86.sse.stmxcsr", saved)
-        e.store(e.int(MXCSR_DEFAULT, I32), wanted)
+        e.store(e.integer(MXCSR_DEFAULT, I32), wanted)
         e.plain("llvm.x86.sse.ldmxcsr", wanted)
         yield
         e.plain("llvm.x86.sse.ldmxcsr", saved)
@@ -26,7 +26,7 @@ def ieee_mode(e: Emitter, target: Target) -> Iterator[None]:
         name = "llvm.aarch64.get.fpcr"
         e.declared[name] = f"declare i64 @{name}()"
         before = e.emit(I64, f"call i64 @{name}()")
-        e.plain("llvm.aarch64.set.fpcr", e.int(0))
+        e.plain("llvm.aarch64.set.fpcr", e.integer(0))
         yield
         e.plain("llvm.aarch64.set.fpcr", before)
     else:

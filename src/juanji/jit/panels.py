@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from juanji.jit.arguments import Arguments
 from juanji.jit.elements import SCALARS, read, transpose
-from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value
+from juanji.jit.emit import I64, PTR, Emitter, Type, Value
 
 LINE_ARGUMENTS = ("constants", "map_w", "size_w", "low_w", "xs_w", "phase", "line", "slack")
 
@@ -39,7 +39,7 @@ def line_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str = "fil
         inside = e.compare("eq", constant, Value(e, PTR, "null"))
         beyond = a["constants"] + (line.axes - 1) * element
         low, size = a["low_w"], a["size_w"]
-        start = e.least(e.most(low - first, e.int(0)), count)
+        start = e.least(e.most(low - first, e.integer(0)), count)
         stop = e.most(e.least(low + size - first, count), start)
 
         def place(i: Value) -> Value:
@@ -47,12 +47,12 @@ def line_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str = "fil
                 return goal + i * element
             return goal + (i % line.stride) * a["phase"] + (i // line.stride) * element
 
-        with e.when(e.compare("ne", a["slack"], e.int(0))), e.loop(0, a["line"], vector.bytes) as at:
+        with e.when(e.compare("ne", a["slack"], e.integer(0))), e.loop(0, a["line"], vector.bytes) as at:
             e.store(e.zero(vector), goal + at, element)
-        for begin, end in ((e.int(0), start), (stop, count)):
+        for begin, end in ((e.integer(0), start), (stop, count)):
             with e.loop(begin, end) as i:
                 where = e.load(I64, a["map_w"] + (first + i) * 8, 8)
-                known = e.compare("sge", where, e.int(0))
+                known = e.compare("sge", where, e.integer(0))
                 with e.otherwise(known):
                     e.store(e.load(total, beyond), place(i))
                 with e.when(known):
@@ -70,8 +70,8 @@ def line_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str = "fil
                 _copy(e, begin, goal, start, stop, line.dtype, vector)
                 return
 
-            def one_by_one(low: Value, high: Value) -> None:
-                with e.loop(low, high) as i:
+            def one_by_one(begins: Value, ends: Value) -> None:
+                with e.loop(begins, ends) as i:
                     e.store(read(e, begin + i * a["xs_w"], line.dtype, total), place(i))
 
             if not line.unit or line.stride not in (2, 4):
@@ -83,10 +83,10 @@ def line_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str = "fil
             one_by_one(start, even)
             with e.loop(even, whole, step) as i:
                 at = begin + i * a["xs_w"]
-                size = Type(SCALARS[line.dtype]).bytes
-                vectors = [read(e, at + k * vector.lanes * size, line.dtype, vector) for k in range(line.stride)]
-                for phase, part in enumerate(_phases(e, vectors)):
-                    e.store(part, goal + (i // line.stride) * element + a["phase"] * phase, element)
+                width = vector.lanes * Type(SCALARS[line.dtype]).bytes
+                vectors = [read(e, at + k * width, line.dtype, vector) for k in range(line.stride)]
+                for number, part in enumerate(_phases(e, vectors)):
+                    e.store(part, goal + (i // line.stride) * element + a["phase"] * number, element)
             one_by_one(whole, stop)
 
 
@@ -101,12 +101,12 @@ def _phases(e: Emitter, vectors: list[Value]) -> list[Value]:
     return [part for both in zip(even, odd, strict=True) for part in both]
 
 
-def _copy(e: Emitter, source: Value, goal: Value, start: Int, stop: Int, dtype: str, vector: Type) -> None:
+def _copy(e: Emitter, source: Value, goal: Value, start: Value, stop: Value, dtype: str, vector: Type) -> None:
     """Neighbours to neighbours, a vector at a time; the last vector overlaps the one before."""
     size = Type(SCALARS[dtype]).bytes
     element = Type(vector.scalar).bytes
     lanes = vector.lanes
-    wide = e.compare("sge", stop - start, e.int(lanes))
+    wide = e.compare("sge", stop - start, e.integer(lanes))
     with e.when(wide), e.loop(start, stop, lanes) as i:
         at = e.least(i, stop - lanes)
         e.store(read(e, source + at * size, dtype, vector), goal + at * element)
@@ -128,7 +128,7 @@ def pixel_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str = "fi
         inside = e.compare("eq", constant, Value(e, PTR, "null"))
         beyond = a["constants"] + (line.axes - 1) * element
         low = a["low_w"]
-        start = e.least(e.most(low - first, e.int(0)), count)
+        start = e.least(e.most(low - first, e.integer(0)), count)
         stop = e.most(e.least(low + a["size_w"] - first, count), start)
         block = a["panel_c"]
 
@@ -138,12 +138,12 @@ def pixel_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str = "fi
         def copy(i: Value, pixel: Value) -> None:
             with e.loop(0, a["panels"]) as b:
                 channels = e.least(block, a["channels_all"] - b * block)
-                _copy(e, pixel + b * block * size, goal + b * a["ps_b"] + i * block * element, e.int(0), channels, line.dtype, vector)
+                _copy(e, pixel + b * block * size, goal + b * a["ps_b"] + i * block * element, e.integer(0), channels, line.dtype, vector)
 
-        for begin, end in ((e.int(0), start), (stop, count)):
+        for begin, end in ((e.integer(0), start), (stop, count)):
             with e.loop(begin, end) as i:
                 where = e.load(I64, a["map_w"] + (first + i) * 8, 8)
-                known = e.compare("sge", where, e.int(0))
+                known = e.compare("sge", where, e.integer(0))
                 with e.otherwise(known):
                     fill(i, e.load(total, beyond))
                 with e.when(known):
@@ -157,7 +157,7 @@ def pixel_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str = "fi
                 fill(i, number)
         with e.when(inside):
             begin = source + (first - low) * a["xs_w"]
-            run = e.compare("ne", a["whole"], e.int(0))
+            run = e.compare("ne", a["whole"], e.integer(0))
             with e.when(run):
                 _copy(e, begin, goal, start * block, stop * block, line.dtype, vector)
             with e.otherwise(run), e.loop(start, stop) as i:
@@ -178,7 +178,7 @@ def transposing_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str
         inside = e.compare("eq", constant, Value(e, PTR, "null"))
         beyond = a["constants"] + (line.axes - 1) * element
         low = a["low_w"]
-        start = e.least(e.most(low - first, e.int(0)), count)
+        start = e.least(e.most(low - first, e.integer(0)), count)
         stop = e.most(e.least(low + a["size_w"] - first, count), start)
         block = a["panel_c"]
 
@@ -189,10 +189,10 @@ def transposing_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str
             with e.loop(0, a["channels_all"]) as c:
                 e.store(read(e, source + c * a["xs_c"] + where, line.dtype, total), place(c, i))
 
-        for begin, end in ((e.int(0), start), (stop, count)):
+        for begin, end in ((e.integer(0), start), (stop, count)):
             with e.loop(begin, end) as i:
                 where = e.load(I64, a["map_w"] + (first + i) * 8, 8)
-                known = e.compare("sge", where, e.int(0))
+                known = e.compare("sge", where, e.integer(0))
                 with e.otherwise(known):
                     _fill_pixel(e, a, goal + i * block * element, e.load(total, beyond))
                 with e.when(known):
@@ -206,7 +206,7 @@ def transposing_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str
                 _fill_pixel(e, a, goal + i * block * element, number)
         with e.when(inside):
             begin = source + (first - low) * a["xs_w"]
-            wide = e.compare("sge", stop - start, e.int(lanes))
+            wide = e.compare("sge", stop - start, e.integer(lanes))
             with e.when(wide), e.loop(0, a["channels_all"], lanes) as c, e.loop(start, stop, lanes) as next_i:
                 i = e.least(next_i, stop - lanes)
                 rows = [read(e, begin + (c + lane) * a["xs_c"] + i * size, line.dtype, vector) for lane in range(lanes)]

@@ -69,7 +69,7 @@ def emit_space(code: SpaceCode, target: Target) -> str:
         a = Arguments(e, row, code.names)
         with e.loop(a["begin"], a["end"]) as item:
             _item(e, code, a, item)
-        with e.when(e.compare("ne", a["stream"], e.int(0))):
+        with e.when(e.compare("ne", a["stream"], e.integer(0))):
             e.fence()
     n = code.outer + 2
     line = Line(code.x, Type(SCALARS[code.total]).scalar, code.stride[1], code.unit_x, n)
@@ -106,14 +106,14 @@ def _item(e: Emitter, code: SpaceCode, a: Arguments, item: Value) -> None:
     plain = code.unit_x and code.stride[1] == 1 and code.x == code.total
     inside = e.compare("sge", v_first, a["low_w"])
     inside = e.arith("and", inside, e.compare("sle", v_first + count, a["low_w"] + a["size_w"]))
-    inside = e.arith("and", inside, e.compare("eq", a["slack"], e.int(0)))
+    inside = e.arith("and", inside, e.compare("eq", a["slack"], e.integer(0)))
 
     h_from = band * a["band"]
     h_to = e.least(h_from + a["band"], a["out_h"])
     with e.loop(h_from, h_to, code.rows) as h_next:
         h = e.least(h_next, a["out_h"] - code.rows)
         _lines(e, code, a, outer, xs, h, (v_first, count), inside if plain else None)
-        f_range, c_range = (e.int(0), a["blocks_f"], 1), (e.int(0), columns, width)
+        f_range, c_range = (e.integer(0), a["blocks_f"], 1), (e.integer(0), columns, width)
         first_range, second_range = (c_range, f_range) if code.features_inside else (f_range, c_range)
         with e.loop(*first_range) as i, e.loop(*second_range) as j:
             block_f, c_next = (j, i) if code.features_inside else (i, j)
@@ -137,7 +137,7 @@ def _lines(
     """Point the table at every input row of the tile, filling line buffers where rows cannot be used as they are."""
     total = Type(SCALARS[code.total])
     null = Value(e, PTR, "null")
-    depth = e.var(I64, e.int(0))
+    depth = e.var(I64, e.integer(0))
 
     def walk(axis: int, source: Value, outside: Value) -> None:
         """One loop per outer axis over its taps, then the rows; later axes decide which constant stands outside."""
@@ -152,7 +152,7 @@ def _lines(
             row, constant = step(axis, "map_h", "xs_h", h * code.stride[0] + j, source, outside)
             buffer = lines + (slots + j) * a["line"]
             entry = a["scratch"] + (slots + j) * 8
-            fill = e.compare("eq", e.int(0), e.int(0))
+            fill = e.compare("eq", e.integer(0), e.integer(0))
             if inside is not None:
                 direct = e.arith("and", inside, e.compare("eq", constant, null))
                 e.store(row + (span[0] - a["low_w"]) * a["xs_w"], entry, 8)
@@ -164,9 +164,9 @@ def _lines(
 
     def step(axis: int, table: str, stride: str, at: Value, source: Value, outside: Value) -> tuple[Value, Value]:
         where = e.load(I64, a[table] + at * 8, 8)
-        known = e.compare("sge", where, e.int(0))
+        known = e.compare("sge", where, e.integer(0))
         constant = e.select(known, outside, a["constants"] + axis * total.bytes)
-        return source + e.select(known, where, e.int(0)) * a[stride], constant
+        return source + e.select(known, where, e.integer(0)) * a[stride], constant
 
     with e.loop(0, a["channels"]) as channel:
         walk(0, xs + channel * a["xs_c"], null)
@@ -276,12 +276,12 @@ def _finish(e: Emitter, code: SpaceCode, a: Arguments, goal: Value, left: Value,
             with e.loop(0, e.least(left - v * lanes, lanes)) as lane:
                 e.store(e.load(out, buffer + lane * out.bytes), place(r, f, v) + lane * a["ys_w"])
         return
-    whole = e.compare("sge", left, e.int(lanes * code.vectors))
+    whole = e.compare("sge", left, e.integer(lanes * code.vectors))
     with e.when(whole):
         first = next(iter(finished.values()))
         skew = e.arith("or", e.emit(I64, f"ptrtoint {goal} to i64"), e.arith("or", a["ys_h"], a["ys_c"]))
-        skew = e.arith("and", skew, e.int(first.type.bytes - 1))
-        past = e.arith("and", e.compare("eq", skew, e.int(0)), e.compare("ne", a["stream"], e.int(0)))
+        skew = e.arith("and", skew, e.integer(first.type.bytes - 1))
+        past = e.arith("and", e.compare("eq", skew, e.integer(0)), e.compare("ne", a["stream"], e.integer(0)))
         with e.when(past):
             for (r, f, v), value in finished.items():
                 e.stream(value, place(r, f, v))
