@@ -52,13 +52,16 @@ def compute(
         pack_bias=lambda array: beside(program.pack_bias(array), sides.bias),
     )
 
-    class Scratch:
-        def address(self, size: int) -> tuple[int, object]:
-            return scratch(size, sides.scratch)
+    used = []
 
-    run._scratch = Scratch()  # type: ignore[assignment]
+    def beside_pages(self: object, size: int) -> tuple[int, object]:
+        used.append(size)
+        return scratch(size, sides.scratch)
+
+    type(run._thread).scratch = beside_pages  # type: ignore[method-assign,assignment]
     y = guarded(spec.y_shape, spec.dtypes.y, sides.y)
     assert plan(x_at, beside(w, sides.w), None if bias is None else beside(bias, sides.bias), out=y, threads=threads) is y
+    assert used
     assert_agrees(spec, y, x, w, bias, exact=True)
 
 

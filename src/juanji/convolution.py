@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from juanji.describe import Activation, BoundaryLike, Padding, PerAxis, describe, spatial_axes
+from juanji.describe import Activation, BoundaryLike, Padding, PerAxis, describe, parse_dtype, spatial_axes
 from juanji.errors import DtypeError, ShapeError
 from juanji.planner import Plan, plan_for
 from juanji.spec import Convolution
@@ -50,7 +52,6 @@ def conv(
            [43., 49.]])
     """
     x, w = _array("x", x), _array("w", w)
-    biased = bias is not None
     bias = None if bias is None else _array("bias", bias)
     single = x.ndim == spatial_axes(w.shape, sharing) + 1
     if single:
@@ -59,9 +60,13 @@ def conv(
     options = (
         ("stride", _key(stride)), ("padding", _key(padding)), ("dilation", _key(dilation)), ("groups", groups),
         ("boundary", _key(boundary)), ("flip", flip), ("sharing", sharing), ("layout", layout), ("weight_layout", weight_layout),
-        ("activation", _key(activation)), ("out_dtype", None if out_dtype is None else np.dtype(out_dtype)), ("overflow", overflow),
+        ("activation", _key(activation)), ("out_dtype", out_dtype), ("overflow", overflow),
     )  # fmt: skip
-    y = _planned(x.shape, w.shape, x.dtype, w.dtype, biased, options, algorithm, precision)(x, w, bias, out=out, threads=threads)
+    try:
+        chosen = _planned(x.shape, w.shape, x.dtype, w.dtype, bias is not None, options, algorithm, precision)
+    except TypeError:  # something that cannot be hashed, so cannot be right: the door says which
+        chosen = _planned.__wrapped__(x.shape, w.shape, x.dtype, w.dtype, bias is not None, options, algorithm, precision)
+    y = chosen(x, w, bias, out=out, threads=threads)
     return y[0] if single else y
 
 
@@ -92,16 +97,17 @@ def plan(
     (1, 64, 112, 112)
     """
     taps = None
-    w_dtype = np.dtype(dtype) if np.dtype(dtype).kind == "f" else np.dtype("float32")
-    shape: tuple[int, ...]
+    kind = parse_dtype("dtype", dtype)
+    w_dtype = kind if kind.kind == "f" else np.dtype("float32")
     if isinstance(w, np.ndarray):
         shape, w_dtype = w.shape, w.dtype
+        spatial_axes(shape, sharing)  # refuses an array that is no set of weights
         if sharing == "shared":
-            order = weight_layout or ("OI*" if layout == "channels_first" else "*IO")
-            channel_axes = {"OI*": (0, 1), "*IO": (-2, -1), "O*I": (0, -1)}[order] if order in ("OI*", "*IO", "O*I") else ()
-            taps = (w != 0).any(axis=channel_axes)
+            taps = (_canonical_axes(w, weight_layout, layout) != 0).any(axis=(0, 1))
+            if not taps.any():
+                taps = None
     else:
-        shape = tuple(w)
+        shape = tuple(w) if isinstance(w, Iterable) else (w,)
     spec = describe(
         x_shape, shape, dtype=dtype, w_dtype=w_dtype, out_dtype=out_dtype, bias=bias, stride=stride, padding=padding,
         dilation=dilation, groups=groups, boundary=boundary, flip=flip, sharing=sharing, layout=layout,
@@ -148,6 +154,22 @@ def _array(name: str, value: npt.ArrayLike) -> Array:
     return array
 
 
+def _canonical_axes(w: Array, weight_layout: str | None, layout: str) -> Array:
+    """Shared weights seen as (feature, channel, taps)."""
+    order = weight_layout or ("OI*" if layout == "channels_first" else "*IO")
+    match order:
+        case "*IO":
+            return np.moveaxis(w, (-1, -2), (0, 1))
+        case "O*I":
+            return np.moveaxis(w, -1, 1)
+        case _:  # "OI*", or a name that `describe` refuses
+            return w
+
+
 def _key(value: Any) -> Any:
-    """The same value, hashable."""
-    return tuple(_key(v) for v in value) if isinstance(value, list | tuple | np.ndarray) else value
+    """The same value, hashable and equal to itself."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return tuple(_key(v) for v in value)
+    return math.nan if isinstance(value, float) and math.isnan(value) else value

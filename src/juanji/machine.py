@@ -8,10 +8,9 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import hashlib
-import importlib.metadata
+import importlib.util
 import json
 import os
-import platform
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from juanji.errors import NotBuiltError
+from juanji.errors import CompileError, NotBuiltError
 from juanji.jit import store
 from juanji.jit.emit import I64, PTR, Emitter
 from juanji.jit.target import Target
@@ -82,12 +81,16 @@ def identity() -> str:
 @lru_cache(maxsize=1)
 def _processor() -> str:
     """A hash of what the system tells of the processor, and of LLVM's version."""
-    digest = hashlib.sha256(platform.machine().encode() + platform.processor().encode())
+    digest = hashlib.sha256(repr(os.uname()[-1] if hasattr(os, "uname") else os.environ.get("PROCESSOR_IDENTIFIER")).encode())
     info = Path("/proc/cpuinfo")
     if info.exists():
         first = info.read_text().split("\n\n")[0].splitlines()
         digest.update("\n".join(line for line in first if line.startswith(("model", "flags", "Features", "CPU"))).encode())
-    digest.update(importlib.metadata.version("llvmlite").encode())
+    # llvmlite's version, read from beside it: importing it, or asking the package database, would cost a second process most of its start.
+    llvmlite = importlib.util.find_spec("llvmlite")
+    if llvmlite is None or llvmlite.origin is None:
+        raise CompileError("llvmlite is not installed; it comes with juanji: pip install juanji")
+    digest.update(Path(llvmlite.origin).with_name("_version.py").read_bytes())
     return digest.hexdigest()
 
 

@@ -41,16 +41,19 @@ PRECISIONS = ("default", "strict")
 MOST_ROWS = 64  # rows of arguments that a plan keeps, one for each way an input may lie
 
 
-@lru_cache(maxsize=1024)
 def plan_for(spec: Convolution, algorithm: str = "auto", precision: str = "default") -> Plan:
     """The plan of a description; the same object for equal descriptions.
 
     Raises ArgumentError for an unknown algorithm, NotBuiltError where none accepts the description.
     """
-    if algorithm != "auto" and algorithm not in ALGORITHMS:
-        raise ArgumentError(f"algorithm (={algorithm!r}) must be one of auto, {', '.join(ALGORITHMS)}")
-    if precision not in PRECISIONS:
-        raise ArgumentError(f"precision (={precision!r}) must be one of {', '.join(PRECISIONS)}")
+    for name, value, valid in (("algorithm", algorithm, ("auto", *ALGORITHMS)), ("precision", precision, PRECISIONS)):
+        if not isinstance(value, str) or value not in valid:
+            raise ArgumentError(f"{name} (={value!r}) must be one of {', '.join(valid)}")
+    return _plan_for(spec, algorithm)
+
+
+@lru_cache(maxsize=1024)
+def _plan_for(spec: Convolution, algorithm: str) -> Plan:
     machine = machines.probe()
     refused, found = {}, {}
     for name, entry in ALGORITHMS.items():

@@ -11,8 +11,7 @@ import itertools
 import os
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,9 @@ from juanji.errors import ArgumentError
 from juanji.jit.arguments import HEAD
 from juanji.jit.program import Row
 from juanji.jit.store import Code
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 Array = npt.NDArray[Any]
 
@@ -123,11 +125,21 @@ def run_items(code: Code, row: Row, items: int, scratch: int, cycles: float, ask
             other.result()
     finally:  # also on Ctrl-C: nobody writes into the arrays once this call has ended
         stop.set()
-        wait(others)
+        if others:
+            _finish(others)
+
+
+def _finish(others: list[Future[None]]) -> None:
+    from concurrent.futures import wait
+
+    wait(others)
 
 
 def _executor() -> ThreadPoolExecutor:
+    """The process's threads, started when they are first wanted; their module is imported no earlier, it is slow to load."""
     global _pool
+    from concurrent.futures import ThreadPoolExecutor
+
     with _pool_lock:
         if _pool is None:
             _pool = ThreadPoolExecutor(max(32, os.cpu_count() or 1), thread_name_prefix="juanji")

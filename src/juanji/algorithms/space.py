@@ -70,7 +70,7 @@ def candidates(problem: Problem) -> Iterator[tuple[Space, float]]:
         tiles = -(-block // width) * -(-problem.features // features)
         cycles = repeats * -(-high.out // rows) * blocks * (tiles * tile + depth * window * line)
         macs = block * rows * problem.features * taps * depth
-        band = min(rows * max(costs.ITEM_MACS // macs, 1), high.out)
+        band = min(rows * max(costs.ITEM_MACS // max(macs, 1), 1), high.out)
         yield Space(rows, features, vectors, block, band, features_inside), cycles
 
 

@@ -85,8 +85,8 @@ def line_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str = "fil
                 at = begin + i * a["xs_w"]
                 width = vector.lanes * Type(SCALARS[line.dtype]).bytes
                 vectors = [read(e, at + k * width, line.dtype, vector) for k in range(line.stride)]
-                for number, part in enumerate(_phases(e, vectors)):
-                    e.store(part, goal + (i // line.stride) * element + a["phase"] * number, element)
+                for f, part in enumerate(_phases(e, vectors)):
+                    e.store(part, goal + (i // line.stride) * element + a["phase"] * f, element)
             one_by_one(whole, stop)
 
 

@@ -12,7 +12,6 @@ import ctypes
 import hashlib
 import mmap
 import os
-import secrets
 import stat
 import sys
 from functools import lru_cache
@@ -74,7 +73,7 @@ def write(key: str, content: bytes) -> None:
     directory = _open_folder(create=True)
     if directory is None:
         return
-    temporary = f".{key[:16]}.{os.getpid()}.{secrets.token_hex(4)}"
+    temporary = f".{key[:16]}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
         file = os.open(temporary, flags, 0o600, dir_fd=directory)
