@@ -136,6 +136,15 @@ def _table(size: int, low: int, high: int, mode: str) -> Index:
 _kept_table = lru_cache(maxsize=512)(_table)
 
 
+def border_map(size: int, low: int, high: int, mode: str) -> Index:
+    """`index_map` without its middle, which maps every element to itself: low + high entries.
+
+    >>> border_map(1000, 2, 1, "reflect").tolist()
+    [2, 1, 998]
+    """
+    return MODES[mode](np.concatenate([np.arange(-low, 0, dtype=np.int64), np.arange(size, size + high, dtype=np.int64)]), size)
+
+
 def pad(array: npt.NDArray[np.generic], axis: int, low: int, high: int, boundary: Boundary) -> npt.NDArray[np.generic]:
     """The array padded along one axis, in NumPy: what the map means, for the reference and the explanations.
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from juanji.boundary import Boundary, index_map
+from juanji.boundary import Boundary, border_map, index_map
 from juanji.contraction import Contraction
 
 
@@ -53,16 +52,27 @@ class Spatial:
         """Whether output positions and input positions are the same."""
         return self.kernel == self.stride == 1 and not self.padded and self.out == self.size
 
-    @cached_property
+    @property
     def table(self) -> npt.NDArray[np.int64]:
         """Where each place of the padded extent comes from, -1 for the constant."""
+        return self._elements(index_map(*self._padded, self.boundary.mode))
+
+    @property
+    def border(self) -> npt.NDArray[np.int64]:
+        """The table's two ends, without the places inside the array."""
+        return self._elements(border_map(*self._padded, self.boundary.mode))
+
+    @property
+    def _padded(self) -> tuple[int, int, int]:
+        """Size, low and high in grains."""
         size, low = self.size // self.grain, self.low // self.grain
-        high = max(-(-self.extent // self.grain) - low - size, 0)
-        table = index_map(size, low, high, self.boundary.mode)
-        if self.grain > 1:
-            inside = np.arange(self.grain)
-            table = np.where(table[:, None] < 0, -1, table[:, None] * self.grain + inside).reshape(-1)
-        return np.ascontiguousarray(table)
+        return size, low, max(-(-self.extent // self.grain) - low - size, 0)
+
+    def _elements(self, table: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        if self.grain == 1:
+            return table
+        inside = np.arange(self.grain)
+        return np.where(table[:, None] < 0, -1, table[:, None] * self.grain + inside).reshape(-1)
 
 
 NO_AXIS = Spatial(1, 1, 1, 1, 1, 0, Boundary(), -1, -1)

@@ -64,7 +64,7 @@ class Tables:
     def __init__(self, problem: Problem, axes: Sequence[Spatial], offsets: npt.NDArray[np.int64] | None = None):
         outside = [axis.boundary.value if axis.boundary.constant else 0.0 for axis in axes]
         constants = np.array([*outside, problem.spec.epilogue.parameter], problem.spec.dtypes.sum)
-        maps = [axis.table for axis in axes]
+        maps = [axis.table for axis in axes[:-1]] + [axes[-1].border]  # lines are long, and only their ends need a map
         self.arrays: tuple[Array, ...] = (constants, *maps, *(() if offsets is None else (offsets,)))
         self.constants = constants.ctypes.data
         self.maps = [table.ctypes.data for table in maps]

@@ -29,7 +29,7 @@ def line_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str = "fil
     """Emits fill_line(row of arguments, destination, source, constant or null, first, count).
 
     source: where element 0 of the input's row lies; constant: points to the number that the whole row consists of when
-    an outer axis is outside, else null. What lies left and right of the row comes from the map of the line's axis.
+    an outer axis is outside, else null. What lies left and right of the row comes from the border map of the line's axis.
     """
     total = Type(line.total)
     vector = e.vector(line.total)
@@ -49,9 +49,9 @@ def line_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str = "fil
 
         with e.when(e.compare("ne", a["slack"], e.integer(0))), e.loop(0, a["line"], vector.bytes) as at:
             e.store(e.zero(vector), goal + at, element)
-        for begin, end in ((e.integer(0), start), (stop, count)):
+        for begin, end, inner in ((e.integer(0), start, e.integer(0)), (stop, count, a["size_w"])):
             with e.loop(begin, end) as i:
-                where = e.load(I64, a["map_w"] + (first + i) * 8, 8)
+                where = e.load(I64, a["map_w"] + (first + i - inner) * 8, 8)
                 known = e.compare("sge", where, e.integer(0))
                 with e.otherwise(known):
                     e.store(e.load(total, beyond), place(i))
@@ -140,9 +140,9 @@ def pixel_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str = "fi
                 channels = e.least(block, a["channels_all"] - b * block)
                 _copy(e, pixel + b * block * size, goal + b * a["ps_b"] + i * block * element, e.integer(0), channels, line.dtype, vector)
 
-        for begin, end in ((e.integer(0), start), (stop, count)):
+        for begin, end, inner in ((e.integer(0), start, e.integer(0)), (stop, count, a["size_w"])):
             with e.loop(begin, end) as i:
-                where = e.load(I64, a["map_w"] + (first + i) * 8, 8)
+                where = e.load(I64, a["map_w"] + (first + i - inner) * 8, 8)
                 known = e.compare("sge", where, e.integer(0))
                 with e.otherwise(known):
                     fill(i, e.load(total, beyond))
@@ -189,9 +189,9 @@ def transposing_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str
             with e.loop(0, a["channels_all"]) as c:
                 e.store(read(e, source + c * a["xs_c"] + where, line.dtype, total), place(c, i))
 
-        for begin, end in ((e.integer(0), start), (stop, count)):
+        for begin, end, inner in ((e.integer(0), start, e.integer(0)), (stop, count, a["size_w"])):
             with e.loop(begin, end) as i:
-                where = e.load(I64, a["map_w"] + (first + i) * 8, 8)
+                where = e.load(I64, a["map_w"] + (first + i - inner) * 8, 8)
                 known = e.compare("sge", where, e.integer(0))
                 with e.otherwise(known):
                     _fill_pixel(e, a, goal + i * block * element, e.load(total, beyond))
