@@ -72,18 +72,20 @@ def error_bound(spec: Convolution, x: Array, w: Array, bias: Array | None, resul
     return bound
 
 
-def python(code: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A fresh interpreter on this tree, without this session's warning filters."""
+def environment(**changes: str) -> dict[str, str]:
+    """What a child process needs to import this tree and these tests."""
     path = os.pathsep.join([str(SOURCE), str(TESTS), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", code],
-        env={**os.environ, "PYTHONPATH": path, **environment},
-        capture_output=True, text=True, timeout=timeout, check=False,
-    )  # fmt: skip
+    return {**os.environ, "PYTHONPATH": path, **changes}
 
 
-def run_python(code: str, timeout: float = 120, **environment: str) -> str:
+def python(code: str, timeout: float = 120, **changes: str) -> subprocess.CompletedProcess[str]:
+    """A fresh interpreter on this tree, without this session's warning filters."""
+    command = [sys.executable, "-X", "faulthandler", "-c", code]
+    return subprocess.run(command, env=environment(**changes), capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def run_python(code: str, timeout: float = 120, **changes: str) -> str:
     """What a fresh interpreter prints; fails with its words if it does not end well."""
-    ended = python(code, timeout, **environment)
+    ended = python(code, timeout, **changes)
     assert ended.returncode == 0, f"exit status {ended.returncode}\n{ended.stdout[-2000:]}\n{ended.stderr[-4000:]}"
     return ended.stdout

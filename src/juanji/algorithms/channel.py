@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from juanji.algorithms import costs
-from juanji.algorithms.packing import BiasPacking, Packing
+from juanji.algorithms.packing import BiasPacking, pack_weights
 from juanji.algorithms.problem import Problem, Tables, aligned, contiguous_strides
 from juanji.jit.channel import ChannelCode, emit_channel
 from juanji.jit.program import Program
@@ -119,16 +119,15 @@ def _reach(problem: Problem, box: Sequence[int]) -> list[int]:
 
 
 def _blocks(problem: Problem, step: int) -> set[int]:
-    """Divisors of the channel count worth trying: all; as many as keep their weights in the first cache, or half of them; for
-    channels-first input, no more planes than there are pages in the first table of addresses, and whole vectors."""
+    """Channels of a block. Without taps to come between them the order of the sum is the same for any block, and any may be tried:
+    all channels; as many as keep their weights in the first cache; for channels-first input no more planes than there are pages in
+    the first table of addresses."""
+    if problem.kernel > 1:
+        return {problem.block}
     divisors = [d for d in range(1, problem.channels + 1) if problem.channels % d == 0]
-    room = problem.machine.l1 * 3 // 4
-
-    def most(bytes: int, multiple: int = 1, limit: int = problem.channels) -> int:
-        return max((d for d in divisors if d * problem.kernel * step <= bytes and d % multiple == 0 and d <= limit), default=1)
-
-    blocks = {problem.channels, most(room), most(room * 2 // 3)}
-    return blocks if problem.last else blocks | {most(room, limit=costs.NEAR_PLANES), most(room, multiple=problem.lanes)}
+    fitting = max((d for d in divisors if d * step <= problem.machine.l1 * 3 // 4), default=1)
+    near = max(d for d in divisors if d <= min(fitting, costs.NEAR_PLANES))
+    return {problem.channels, fitting} if problem.last else {problem.channels, fitting, near}
 
 
 def _box(problem: Problem, width: int, held: int) -> tuple[tuple[int, ...], int]:
@@ -265,7 +264,7 @@ def program(problem: Problem, schedule: Channel) -> Program:
         close=close,
         items=problem.batch * groups * math.prod(-(-s.out // b) for s, b in zip(spatial, schedule.box, strict=True)) * splits,
         scratch=sums + (chunk + schedule.pixels + problem.lanes) * width * size + 64,
-        pack_weights=_packing(problem, schedule, width),
+        pack_weights=pack_weights(problem, width, schedule.block, "g" if schedule.lanewise else "o", overlap=False),
         pack_bias=BiasPacking(dtypes.sum, groups, width),
         tables=tables.arrays,
     )
@@ -277,12 +276,3 @@ def _offsets(problem: Problem, box: Sequence[int], strides: Sequence[int]) -> np
     for b, s, stride in zip(box, problem.loops.spatial, strides, strict=True):
         offsets = offsets[..., None] + np.arange(b, dtype=np.int64) * (s.stride * stride)
     return offsets.reshape(-1)
-
-
-def _packing(problem: Problem, schedule: Channel, width: int) -> Packing:
-    """Weights as [group][feature block][channel block][taps][channel][lanes], zeros in the lanes that are no feature."""
-    c, w = problem.contraction, problem.contraction.w
-    taps = [(c.extent(f"k{i}"), w.stride(f"k{i}")) for i in range(c.n)]
-    across, step = problem.channels // schedule.block, w.stride("c")
-    inner = [(across, schedule.block * step), *taps, (schedule.block, step)]
-    return Packing(c, problem.spec.dtypes.sum, width, inner, "g" if schedule.lanewise else "o", overlap=False)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from juanji.algorithms.problem import Problem
 from juanji.contraction import Contraction
 from juanji.jit.memory import empty_aligned
 
@@ -52,6 +53,15 @@ class Packing:
         if not math.prod(shape):
             return np.empty(shape, w.dtype)
         return np.ndarray(shape, w.dtype, w, (self.offset + start) * w.itemsize, tuple(stride * w.itemsize for stride in strides))
+
+
+def pack_weights(problem: Problem, width: int, block: int, axis: str, overlap: bool) -> Packing:
+    """Weights as [group][feature block][channel block][taps][channel of the block][feature of the block], the order of the sum."""
+    c = problem.contraction
+    taps = [(c.extent(f"k{i}"), c.w.stride(f"k{i}")) for i in range(c.n)]
+    step = c.w.stride("c")
+    inner = [(problem.channels // block, block * step), *taps, (block, step)]
+    return Packing(c, problem.spec.dtypes.sum, width, inner, axis, overlap)
 
 
 class BiasPacking:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from juanji.algorithms.costs import MOST_TAPS
+from juanji.algorithms.costs import FEWEST_STEPS, MOST_TAPS
 from juanji.algorithms.loops import Spatial, loops
 from juanji.contraction import lower
 from juanji.machine import Machine
@@ -33,6 +34,23 @@ class Problem:
         self.last = spec.layout == "channels_last"
         taps = self.loops.taps
         self.taps = taps if taps is not None and len(taps) <= MOST_TAPS else None
+
+    @cached_property
+    def block(self) -> int:
+        """Channels of a block: the reduction runs over blocks, then taps, then the channels of the block.
+
+        This order is part of the result's bits, so it follows from channels, kernel, element type and machine alone, not from
+        stride, padding, sizes, layout or schedule. The weights of a block, for a tile of four vectors, stay in the first cache;
+        whole vectors of channels are preferred, and no block is so small that putting sums down and taking them up costs more
+        than the sum.
+        """
+        divisors = [d for d in range(1, self.channels + 1) if self.channels % d == 0]
+        room = self.machine.l1 * 4 // 5 // (self.kernel * 4 * self.lanes * self.bytes)
+        whole = [d for d in divisors if d % self.lanes == 0]
+        if whole:
+            return max((d for d in whole if d <= room), default=whole[0])
+        large = [d for d in divisors if d * self.kernel >= FEWEST_STEPS] or [self.channels]
+        return max((d for d in large if d <= room), default=large[0])
 
     @property
     def channel_dimension(self) -> int:

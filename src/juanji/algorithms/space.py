@@ -11,7 +11,7 @@ import numpy as np
 
 from juanji.algorithms import costs
 from juanji.algorithms.loops import NO_AXIS, Spatial
-from juanji.algorithms.packing import BiasPacking, Packing
+from juanji.algorithms.packing import BiasPacking, pack_weights
 from juanji.algorithms.problem import Problem, Tables, aligned
 from juanji.jit.program import Program
 from juanji.jit.space import SpaceCode, emit_space
@@ -58,7 +58,7 @@ def candidates(problem: Problem) -> Iterator[tuple[Space, float]]:
             loads += met * depth * vectors * costs.SECOND_CACHE_LINE
         tile = max(sums * taps * depth / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, taps * depth * costs.FMA_LATENCY)
         tile += sums * (costs.STORE_CYCLES if _unit_y(problem) else costs.SCATTER_CYCLES * problem.lanes)
-        tile += costs.TILE_CYCLES + depth * met * 2
+        tile += costs.TILE_CYCLES + depth * met * (2 if _channel_block(problem) == 1 else 2 + 3 * wide.kernel)
         if in_place and (blocks > 2 or not wide.padded) and block >= width:
             line = costs.PLACE_CYCLES
             if depth * window > costs.NEAR_PLANES:
@@ -91,13 +91,15 @@ def program(problem: Problem, schedule: Space) -> Program:
         unit_y=_unit_y(problem),
         bias=spec.epilogue.bias,
         activation=spec.epilogue.activation,
+        block=_channel_block(problem),
         taps=None if outer or problem.taps is None else tuple((tap[0] if len(tap) > 1 else 0, tap[-1]) for tap in problem.taps),
         rows=schedule.rows,
         features=schedule.features,
         vectors=schedule.vectors,
         features_inside=schedule.features_inside,
     )
-    depth = problem.channels * math.prod(s.kernel for s in outer)
+    outer_taps = math.prod(s.kernel for s in outer)
+    depth = problem.channels * outer_taps
     width = schedule.vectors * problem.lanes
     slack = schedule.block < width
     columns = max(schedule.block, width) if slack else schedule.block
@@ -111,13 +113,12 @@ def program(problem: Problem, schedule: Space) -> Program:
         "blocks_f": -(-problem.features // schedule.features), "count_f": problem.features, "ys_n": ys[0], "ys_c": ys[channel],
         "ys_h": ys[high.y] if high.y >= 0 else 0, "ys_w": ys[wide.y], "bands": bands, "band": schedule.band, "out_h": high.out,
         "map_h": tables.maps[-2], "blocks_w": blocks_w, "block_w": schedule.block, "out_w": wide.out, "depth": depth,
+        "blocks": depth // code.block, "outer": outer_taps,
         "stream": int(math.prod(spec.y_shape) * np.dtype(dtypes.y).itemsize > 2 * problem.machine.l2),
     }  # fmt: skip
     for i, axis in enumerate(outer):
         words |= {f"out{i}": axis.out, f"taps{i}": axis.kernel, f"stride{i}": axis.stride, f"dilation{i}": axis.dilation}
         words |= {f"map{i}": tables.maps[i], f"ys{i}": ys[axis.y]}
-    w = problem.contraction.w
-    names = ("c", *(f"k{i}" for i in range(problem.contraction.n)))
     return Program(
         code=code,
         emit=emit_space,
@@ -127,14 +128,7 @@ def program(problem: Problem, schedule: Space) -> Program:
         close=problem.close(unit=code.unit_x),
         items=problem.batch * problem.groups * math.prod(s.out for s in outer) * bands * blocks_w,
         scratch=depth * code.window * (8 + phase * wide.stride) + 128,
-        pack_weights=Packing(
-            problem.contraction,
-            dtypes.sum,
-            schedule.features,
-            [(problem.contraction.extent(name), w.stride(name)) for name in names],
-            "o",
-            overlap=True,
-        ),
+        pack_weights=pack_weights(problem, schedule.features, code.block, "o", overlap=True),
         pack_bias=BiasPacking(dtypes.sum, 1, 1),
         tables=tables.arrays,
     )
@@ -144,6 +138,11 @@ def _axes(problem: Problem) -> tuple[Spatial, ...]:
     """At least two axes: rows and columns."""
     spatial = problem.loops.spatial
     return (NO_AXIS, *spatial) if len(spatial) == 1 else spatial
+
+
+def _channel_block(problem: Problem) -> int:
+    """The description's, or 1 where it makes no difference."""
+    return problem.block if problem.kernel > 1 else 1
 
 
 def _unit_x(problem: Problem) -> bool:

@@ -7,8 +7,9 @@ For one band of output rows and one block of columns, `rows` output rows at a ti
     tile       acc[row, feature, vector] over `rows` × `features` × `vectors`; a loaded vector of the input serves every
                (output row, kernel row) pair that meets it, and every feature; weights are broadcast from memory
 
-The sum of each output runs over channel, outer taps, kernel row, kernel column, in this order, in one chain of fused
-multiply-adds that starts from the bias: neither the blocking nor the tile's shape shows in the bits.
+The sum of each output runs over channel block, outer taps, kernel row, kernel column, channel, in this order, in one chain of
+fused multiply-adds that starts from the bias: neither the tile's shape nor its blocks of rows and columns show in the bits, and
+the channel tile gives the same ones.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler
 from juanji.jit.target import Target
 
 MOST_UNROLLED = 320  # multiply-adds in one straight piece of code: more cost compile time and run no faster
+MOST_CHANNELS = 4  # channels of a block that are written one after the other
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class SpaceCode:
     unit_y: bool
     bias: bool
     activation: str | None
+    block: int  # channels of a block
     taps: tuple[tuple[int, int], ...] | None  # the taps that are kept, None for all
     rows: int
     features: int
@@ -58,7 +61,7 @@ class SpaceCode:
         return (
             *HEAD, *LINE_ARGUMENTS, *outer,
             "groups", "channels", "blocks_f", "count_f", "xs_n", "xs_c", "ys_n", "ys_c", "ys_h", "ys_w",
-            "bands", "band", "out_h", "map_h", "xs_h", "blocks_w", "block_w", "out_w", "depth", "stream",
+            "bands", "band", "out_h", "map_h", "xs_h", "blocks_w", "block_w", "out_w", "depth", "blocks", "outer", "stream",
         )  # fmt: skip
 
 
@@ -137,16 +140,16 @@ def _lines(
     """Point the table at every input row of the tile, filling line buffers where rows cannot be used as they are."""
     total = Type(SCALARS[code.total])
     null = Value(e, PTR, "null")
-    depth = e.var(I64, e.integer(0))
+    outer_tap = e.var(I64, e.integer(0))
 
-    def walk(axis: int, source: Value, outside: Value) -> None:
+    def walk(axis: int, channel: Value, source: Value, outside: Value) -> None:
         """One loop per outer axis over its taps, then the rows; later axes decide which constant stands outside."""
         if axis < code.outer:
             with e.loop(0, a[f"taps{axis}"]) as tap:
                 at = outer[axis] * a[f"stride{axis}"] + tap * a[f"dilation{axis}"]
-                walk(axis + 1, *step(axis, f"map{axis}", f"xs{axis}", at, source, outside))
+                walk(axis + 1, channel, *step(axis, f"map{axis}", f"xs{axis}", at, source, outside))
             return
-        slots = depth.get() * code.window
+        slots = ((channel // code.block * a["outer"] + outer_tap.get()) * code.block + channel % code.block) * code.window
         lines = a["scratch"] + a["depth"] * (code.window * 8)
         with e.loop(0, code.window) as j:
             row, constant = step(axis, "map_h", "xs_h", h * code.stride[0] + j, source, outside)
@@ -160,7 +163,7 @@ def _lines(
             with e.when(fill):
                 e.store(buffer, entry, 8)
                 e.call("fill_line", a.row, buffer, row, constant, *span)
-        depth.set(depth.get() + 1)
+        outer_tap.set(outer_tap.get() + 1)
 
     def step(axis: int, table: str, stride: str, at: Value, source: Value, outside: Value) -> tuple[Value, Value]:
         where = e.load(I64, a[table] + at * 8, 8)
@@ -169,10 +172,12 @@ def _lines(
         return source + e.select(known, where, e.integer(0)) * a[stride], constant
 
     with e.loop(0, a["channels"]) as channel:
-        walk(0, xs + channel * a["xs_c"], null)
+        outer_tap.set(e.integer(0))
+        walk(0, channel, xs + channel * a["xs_c"], null)
 
 
 Sums = dict[tuple[int, int, int], Var]
+Pairs = list[tuple[int, Int]]  # output row of the tile, kernel row
 
 
 def _start(e: Emitter, code: SpaceCode, bias: Value, vector: Type) -> Sums:
@@ -188,18 +193,20 @@ def _start(e: Emitter, code: SpaceCode, bias: Value, vector: Type) -> Sums:
 
 
 def _reduce(e: Emitter, code: SpaceCode, a: Arguments, weights: Value, c: Value, sums: Sums) -> None:
-    """acc[row, feature, vector] += Σ x[line, column + kw·dilation] · w[kh, kw, feature], line by line of the window."""
+    """acc[row, feature, vector] += Σ x[line, column + kw·dilation] · w[kh, kw, channel, feature], line by line of the window."""
     total = Type(SCALARS[code.total])
     vector = e.vector(total.scalar)
     kh_all, kw_all = code.kernel
-    per_tap = code.features * total.bytes
+    per_channel = code.features * total.bytes
+    per_tap = code.block * per_channel
     left = c * total.bytes
+    few = code.block <= MOST_CHANNELS
 
     def kept(kh: int, kw: int) -> bool:
         return code.taps is None or (kh, kw) in code.taps
 
     def meet(line: Value, column: Int, pairs: list[tuple[int, Value]]) -> None:
-        """One tap column of one line; pairs: the output rows that want it, with their weights."""
+        """One tap column of one channel's line; pairs: the output rows that want it, with their weights."""
         if code.stride[1] == 1:
             start = line + column * (code.dilation[1] * total.bytes)
         else:
@@ -213,43 +220,52 @@ def _reduce(e: Emitter, code: SpaceCode, a: Arguments, weights: Value, c: Value,
                     acc = sums[r, f, v]
                     acc.set(e.fma(xs[v], one, acc.get()))
 
-    def columns(line: Value, w: Value, pairs: list[tuple[int, Int]]) -> None:
-        """All tap columns of one line; pairs: output rows and the kernel rows that they see this line through."""
-        straight = len(pairs) * code.features * code.vectors * kw_all * (1 if code.taps is None else 0)
-        if unrolled or straight <= MOST_UNROLLED // 8:
+    def columns(table: Value, w: Value, pairs: Pairs) -> None:
+        """All tap columns of one line of the window; pairs: output rows and the kernel rows that they see this line through."""
+
+        def line(channel: Int) -> Value:
+            return e.load(PTR, table + channel * (code.window * 8), 8) + left
+
+        lines = [line(channel) for channel in range(code.block)] if few else []
+
+        def channels(column: Int, meeting: list[tuple[int, Value]]) -> None:
+            for channel, one in enumerate(lines):
+                meet(one, column, [(r, w + channel * per_channel) for r, w in meeting])
+            if not few:
+                with e.loop(0, code.block) as each:
+                    meet(line(each), column, [(r, w + each * per_channel) for r, w in meeting])
+
+        if unrolled or len(pairs) * code.features * code.vectors * kw_all * len(lines) <= MOST_UNROLLED // 8:
             for kw in range(kw_all):
                 meeting = [(r, w + (kh * kw_all + kw) * per_tap) for r, kh in pairs if not isinstance(kh, int) or kept(kh, kw)]
                 if meeting:
-                    meet(line, kw, meeting)
+                    channels(kw, meeting)
         else:
             with e.loop(0, kw_all) as column:
-                meet(line, column, [(r, w + (kh * kw_all + column) * per_tap) for r, kh in pairs])
+                channels(column, [(r, w + (kh * kw_all + column) * per_tap) for r, kh in pairs])
 
     taps = kh_all * kw_all if code.taps is None else len(code.taps)
-    unrolled = code.rows * code.features * code.vectors * taps <= MOST_UNROLLED or code.taps is not None
+    straight = code.rows * code.features * code.vectors * taps * (code.block if few else 1)
+    unrolled = straight <= MOST_UNROLLED or code.taps is not None
     s, d = code.stride[0], code.dilation[0]
-    with e.loop(0, a["depth"]) as depth:
-        table = a["scratch"] + depth * (code.window * 8)
-        w = weights + depth * (kh_all * kw_all * per_tap)
-
-        def line(j: Int) -> Value:
-            return e.load(PTR, table + j * 8, 8) + left
-
+    with e.loop(0, a["blocks"]) as block:
+        table = a["scratch"] + block * (code.block * code.window * 8)
+        w = weights + block * (kh_all * kw_all * per_tap)
         if code.rows == 1 and not unrolled:
             with e.loop(0, kh_all) as kh:
-                columns(line(kh * d), w, [(0, kh)])
+                columns(table + kh * (d * 8), w, [(0, kh)])
             return
         steady = range(code.rows - 1, kh_all) if s == d == 1 and not unrolled and kh_all > code.rows else range(0)
         for j in range(code.window):
             if j in steady:
                 if j == steady.start:
                     with e.loop(steady.start, steady.stop) as middle:
-                        columns(line(middle), w, [(r, middle - r) for r in range(code.rows)])
+                        columns(table + middle * 8, w, [(r, middle - r) for r in range(code.rows)])
                 continue
             pairs = [(r, (j - r * s) // d) for r in range(code.rows) if (j - r * s) % d == 0 and 0 <= (j - r * s) // d < kh_all]
-            used = [(r, kh) for r, kh in pairs if any(kept(kh, kw) for kw in range(kw_all))]
+            used: Pairs = [(r, kh) for r, kh in pairs if any(kept(kh, kw) for kw in range(kw_all))]
             if used:  # a weight meets several lines; kept in a register for the next one it would drive a sum out of its own
-                columns(line(j), e.unknown(w), list(used))
+                columns(table + j * 8, e.unknown(w), used)
 
 
 def _finish(e: Emitter, code: SpaceCode, a: Arguments, goal: Value, left: Value, sums: Sums) -> None:
