@@ -245,6 +245,7 @@ def program(problem: Problem, schedule: Channel) -> Program:
         "blocks_f": blocks_f, "count_f": features, "ps_b": panel.block, "ps_c": step_c, "ys_n": ys[0],
         "ys_c": ys[problem.channel_dimension], "ys_p": ys[wide.y], "sums": sums, "step": blocks_c * steps * width * size,
         "inner": inner, "channels_all": held, "whole": int(whole),
+        "stream": int(problem.stream),
     }  # fmt: skip
     for i, s in enumerate(spatial):
         words |= {f"out{i}": s.out, f"box{i}": schedule.box[i], f"taps{i}": taps[i], f"tap{i}": tap[i], f"reach{i}": s.reach}

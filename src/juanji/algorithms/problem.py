@@ -62,6 +62,11 @@ class Problem:
         """Bytes between neighbours of the output along each of its dimensions."""
         return contiguous_strides(self.spec.y_shape, np.dtype(self.spec.dtypes.y).itemsize)
 
+    @property
+    def stream(self) -> bool:
+        """Whether the output is so large that the second cache would have forgotten it before anyone reads it."""
+        return math.prod(self.spec.y_shape) * np.dtype(self.spec.dtypes.y).itemsize > 2 * self.machine.l2
+
     def close(self, unit: bool) -> tuple[int, ...]:
         """The input's dimensions that must lie close together, innermost first.
 

@@ -7,8 +7,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from juanji.algorithms import costs
 from juanji.algorithms.loops import NO_AXIS, Spatial
 from juanji.algorithms.packing import BiasPacking, pack_weights
@@ -114,7 +112,7 @@ def program(problem: Problem, schedule: Space) -> Program:
         "ys_h": ys[high.y] if high.y >= 0 else 0, "ys_w": ys[wide.y], "bands": bands, "band": schedule.band, "out_h": high.out,
         "map_h": tables.maps[-2], "blocks_w": blocks_w, "block_w": schedule.block, "out_w": wide.out, "depth": depth,
         "blocks": depth // code.block, "outer": outer_taps,
-        "stream": int(math.prod(spec.y_shape) * np.dtype(dtypes.y).itemsize > 2 * problem.machine.l2),
+        "stream": int(problem.stream and problem.features == 1),  # many planes at once are slower past the caches
     }  # fmt: skip
     for i, axis in enumerate(outer):
         words |= {f"out{i}": axis.out, f"taps{i}": axis.kernel, f"stride{i}": axis.stride, f"dilation{i}": axis.dilation}

@@ -58,7 +58,7 @@ class ChannelCode:
             *HEAD, *LINE_ARGUMENTS, *axes, "map_offsets",
             "groups", "channels", "blocks_c", "steps", "panels", "panel_c", "split", "splits", "blocks_f", "count_f",
             "xs_n", "xs_c", "ps_b", "ps_c",
-            "ys_n", "ys_c", "ys_p", "sums", "step", "inner", "whole", "channels_all",
+            "ys_n", "ys_c", "ys_p", "sums", "step", "inner", "whole", "channels_all", "stream",
         )  # fmt: skip
 
 
@@ -71,6 +71,8 @@ def emit_channel(code: ChannelCode, target: Target) -> str:
         held = e.var(I64, e.integer(-1))  # the chunk whose panel is filled: the shares of the features of one chunk follow each other
         with e.loop(a["begin"], a["end"]) as item:
             _item(e, code, a, item, held)
+        with e.when(e.compare("ne", a["stream"], e.integer(0))):
+            e.fence()
     if code.panel:
         line = Line(code.x, total, 1, True, code.axes)
         filler = line_filler if code.planar else transposing_filler if code.planar_x else pixel_filler
@@ -237,9 +239,12 @@ def _tile(
         whole = e.compare("sge", features, e.integer(vector.lanes * code.vectors))
         starts = [goal + place * a["ys_p"] for place in places]
         with e.when(whole):
-            for i in range(code.pixels):
-                for v in range(code.vectors):
-                    e.store(stored[i][v], starts[i] + v * vector.lanes * out.bytes)
+            past = e.streamable(stored[0][0].type, a["stream"], goal, a["ys_p"])
+            for condition, put in ((e.when(past), e.stream), (e.otherwise(past), e.store)):
+                with condition:
+                    for i in range(code.pixels):
+                        for v in range(code.vectors):
+                            put(stored[i][v], starts[i] + v * vector.lanes * out.bytes)
         with e.otherwise(whole):
             for i in range(code.pixels):
                 for v in range(code.vectors):

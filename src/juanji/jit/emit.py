@@ -304,6 +304,15 @@ class Emitter:
         """Stores a vector past the caches; the pointer must be aligned to it, and a `fence` must follow before others read."""
         self.line(f"store {value}, {pointer}, align {value.type.bytes}, !nontemporal !0")
 
+    def streamable(self, type: Type, wanted: Value, pointer: Value, *strides: Value) -> Value:
+        """Whether storing past the caches is wanted, and vectors at the pointer and at multiples of the strides are aligned."""
+        skew = self.emit(I64, f"ptrtoint {pointer} to i64")
+        for stride in strides:
+            skew = self.arith("or", skew, stride)
+        skew = self.arith("and", skew, self.integer(type.bytes - 1))
+        even = self.compare("eq", skew, self.integer(0))
+        return self.arith("and", even, self.compare("ne", wanted, self.integer(0)))
+
     def fence(self) -> None:
         """Lets nobody see a later store before all earlier ones."""
         self.line("fence seq_cst")

@@ -294,16 +294,11 @@ def _finish(e: Emitter, code: SpaceCode, a: Arguments, goal: Value, left: Value,
         return
     whole = e.compare("sge", left, e.integer(lanes * code.vectors))
     with e.when(whole):
-        first = next(iter(finished.values()))
-        skew = e.arith("or", e.emit(I64, f"ptrtoint {goal} to i64"), e.arith("or", a["ys_h"], a["ys_c"]))
-        skew = e.arith("and", skew, e.integer(first.type.bytes - 1))
-        past = e.arith("and", e.compare("eq", skew, e.integer(0)), e.compare("ne", a["stream"], e.integer(0)))
-        with e.when(past):
-            for (r, f, v), value in finished.items():
-                e.stream(value, place(r, f, v))
-        with e.otherwise(past):
-            for (r, f, v), value in finished.items():
-                e.store(value, place(r, f, v))
+        past = e.streamable(next(iter(finished.values())).type, a["stream"], goal, a["ys_h"], a["ys_c"])
+        for condition, put in ((e.when(past), e.stream), (e.otherwise(past), e.store)):
+            with condition:
+                for (r, f, v), value in finished.items():
+                    put(value, place(r, f, v))
     with e.otherwise(whole):
         for (r, f, v), value in finished.items():
             e.store_first(value, place(r, f, v), e.most(e.least(left - v * lanes, lanes), 0))
