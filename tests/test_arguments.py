@@ -86,14 +86,14 @@ def test_names_that_are_no_strings(name: str, value: object) -> None:
     both(ArgumentError, {name: value}, name)
 
 
+STRANGE = ({"a": 1}, {1, 2}, ["a", ["b"]], [[]], np.nan, np.ones(2), np.ones((2, 2)), object())
+
+
 @pytest.mark.parametrize("name", ["stride", "padding", "dilation", "groups", "boundary", "layout", "sharing", "activation", "overflow"])
-@pytest.mark.parametrize("value", [{"a": 1}, {1, 2}, ["a", ["b"]], [[]], np.nan, np.ones(2), np.ones((2, 2)), object(), 2**70])
-def test_values_of_strange_kinds(name: str, value: object) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with pytest.raises(JuanjiError) as raised:
-            jj.conv(X, W, **{name: value})  # type: ignore[arg-type]
-    assert "\n" not in str(raised.value)
+def test_values_of_strange_kinds(name: str) -> None:
+    for value in STRANGE:
+        for call in (lambda v=value: jj.conv(X, W, **{name: v}), lambda v=value: jj.plan(X.shape, W.shape, **{name: v})):  # type: ignore[misc,arg-type]
+            refused(ArgumentError, call, name)
 
 
 def test_shapes_show_their_arithmetic() -> None:
@@ -171,15 +171,20 @@ def test_numbers_that_are_not_built_yet(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["nothing", "float33", 3.5, object(), "V8", "O", "U3"])
 def test_types_that_are_none(dtype: Any) -> None:
-    for call in (lambda: jj.conv(X, W, out_dtype=dtype), lambda: jj.plan(X.shape, W.shape, dtype=dtype), lambda: jj.plan(X.shape, W.shape, out_dtype=dtype)):
-        with pytest.raises(JuanjiError) as raised:
+    for call in (
+        lambda: jj.conv(X, W, out_dtype=dtype),
+        lambda: jj.plan(X.shape, W.shape, dtype=dtype),
+        lambda: jj.plan(X.shape, W.shape, out_dtype=dtype),
+    ):
+        with pytest.raises((DtypeError, NotBuiltError)) as raised:
             call()
         assert "\n" not in str(raised.value)
 
 
 def test_ragged_lists() -> None:
-    for call in (lambda: jj.conv([[1.0], [1.0, 2.0]], W), lambda: jj.conv(X, [[1.0], [1.0, 2.0]]), lambda: jj.convolve([[1.0], [1.0, 2.0]], [1.0])):  # type: ignore[list-item]
-        with pytest.raises(JuanjiError) as raised:
+    ragged: Any = [[1.0], [1.0, 2.0]]
+    for call in (lambda: jj.conv(ragged, W), lambda: jj.conv(X, ragged), lambda: jj.convolve(ragged, [1.0])):
+        with pytest.raises(ValueError, match="^setting an array element with a sequence|inhomogeneous|ragged") as raised:  # NumPy's own words
             call()
         assert "\n" not in str(raised.value)
 
@@ -211,22 +216,27 @@ def test_results_larger_than_memory() -> None:
             jj.conv(np.ones((1, 1, 4, 4), np.float32), np.ones((1, 1, 2, 2), np.float32), padding=side)
 
 
-def test_very_long_axes_that_are_broadcast() -> None:
-    x = as_strided(np.full(1, 3, np.float32), (1, 1, 3, 2**33), (0, 0, 0, 0))
-    y = jj.conv(x[..., :: 2**20], np.ones((1, 1, 3, 1), np.float32))
-    assert y.shape == (1, 1, 1, 2**13)
-    assert (y == 9).all()
-    y = jj.conv(x, np.ones((1, 1, 3, 1), np.float32), stride=(1, 2**23))
-    assert y.shape == (1, 1, 1, 2**10)
-    assert (y == 9).all()
+def test_long_axes_that_are_broadcast() -> None:
+    x = as_strided(np.full(1, 3, np.float32), (1, 1, 3, 2**22), (0, 0, 0, 0))
+    for layout, w in (("channels_first", np.ones((1, 1, 3, 1), np.float32)), ("channels_last", np.ones((3, 1, 1, 1), np.float32))):
+        view = x if layout == "channels_first" else x[0, :, :, :, None]
+        y = jj.conv(view, w, stride=(1, 2**12), layout=layout)
+        assert y.size == 2**10
+        assert (y == 9).all()
 
 
-def test_strides_and_dilations_beyond_the_input() -> None:
-    y = jj.conv(X, W, stride=2**40)
-    np.testing.assert_array_equal(y, jj.conv(X[..., :3, :3], W))
-    one = np.ones((4, 3, 1, 1), np.float32)
-    np.testing.assert_array_equal(jj.conv(X, one, dilation=2**40), jj.conv(X, one))
-    assert jj.conv(X, one, stride=(1, 2**62)).shape == (2, 4, 8, 1)
+@pytest.mark.parametrize("far", [2**20, 2**40, 2**61, 2**62, 2**63, 2**70])
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+def test_strides_and_dilations_beyond_the_input(layout: str, far: int) -> None:
+    x, w = (X, W) if layout == "channels_first" else (np.moveaxis(X, 1, -1), np.ones((3, 3, 3, 4), np.float32))
+    corner = x[..., :3, :3] if layout == "channels_first" else x[:, :3, :3]
+    first = jj.conv(corner, w, layout=layout)
+    np.testing.assert_array_equal(jj.conv(x, w, stride=far, layout=layout), first)
+    one = w[..., :1, :1] if layout == "channels_first" else w[:1, :1]
+    np.testing.assert_array_equal(jj.conv(x, one, dilation=far, layout=layout), jj.conv(x, one, layout=layout))
+    np.testing.assert_array_equal(
+        jj.conv(x, one, stride=(1, far), dilation=far, layout=layout), jj.conv(x, one, stride=(1, 9), layout=layout)
+    )
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300, -1e-300])
@@ -290,9 +300,7 @@ def test_a_plan_for_a_kernel_with_zeros_wants_the_zeros() -> None:
 @pytest.mark.parametrize("shape", [(2, 3, 8.5, 9), ("a", 3, 8, 9), (2, 3, -8, 9), (2, -3, 8, 9), (-1, 3, 8, 9), (2, 3, None, 9), 5, None, "abcd"])
 def test_shapes_that_are_none(shape: Any) -> None:
     for call in (lambda: jj.plan(shape, W.shape), lambda: jj.plan(X.shape, shape)):
-        with pytest.raises(JuanjiError) as raised:
-            call()
-        assert "\n" not in str(raised.value)
+        refused(ArgumentError, call)
 
 
 @pytest.mark.parametrize("parameter", [None, "a", (1, 2), np.ones(2), 1j])

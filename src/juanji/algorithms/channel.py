@@ -88,6 +88,8 @@ def candidates(problem: Problem) -> Iterator[tuple[Channel, float]]:
                 far += costs.PLANE
             elif planar:
                 far += costs.FAR_PLANE if block <= costs.NEAR_PLANES else 4 * costs.FAR_PLANE
+            wide = spatial[-1]
+            inner = wide.kernel if lanewise else block if planar or wide.dilation > 1 else block * wide.kernel
             fill = _fill(problem, reach, held, planar, turned) if panel else 0.0
             for pixels in range(2, 13):
                 sums = pixels * vectors
@@ -98,7 +100,8 @@ def candidates(problem: Problem) -> Iterator[tuple[Channel, float]]:
                 loads = pixels * (vectors if lanewise else 1) + vectors
                 step = max(sums / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, costs.FMA_LATENCY)
                 step += far + costs.SECOND_CACHE_PIXELS * pixels / problem.lanes
-                tile = steps * step + channels // block * (sums * costs.STORE_CYCLES + costs.TILE_CYCLES) + pixels * 4
+                tile = steps * step + steps / inner * costs.LOOP_CYCLES + pixels * 4
+                tile += channels // block * (sums * costs.STORE_CYCLES + costs.TILE_CYCLES)
                 if not problem.last:
                     tile += sums * costs.TURNED_STORE_CYCLES
                 cycles = problem.batch * groups * chunks * (blocks_f * -(-chunk // pixels) * tile + fill)

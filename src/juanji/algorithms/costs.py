@@ -18,6 +18,7 @@ PLACE_CYCLES = 8.0  # to note where a line lies that is read in place
 
 # tiles
 TILE_CYCLES = 25.0  # to start a tile
+LOOP_CYCLES = 10.0  # to start the innermost loop of a reduction
 STORE_CYCLES = 2.0  # per vector of sums that is put down or taken up
 TURNED_STORE_CYCLES = 8.0  # per vector of sums that leaves transposed
 SCATTER_CYCLES = 3.0  # per element of a sum that is stored alone
