@@ -106,7 +106,7 @@ class Torch:
         yield Contestant(self.library, LAST, self._plain(tx, tw, how), read, same=row.layout == LAST)
         packed = self._packed(tx, tw, how) if row.dtype == "float32" and how.symmetric else None
         if packed:
-            yield Contestant(self.library, "packed", packed, read, same=row.layout == LAST)
+            yield Contestant("torch-packed", "", packed, read, same=row.layout == LAST)
 
     def _plain(self, x: Any, w: Any, how: "_Geometry") -> Callable[[], Any]:
         """The public operator; a padding that it has not is another call before it, each time."""

@@ -19,7 +19,7 @@ from juanji.machine import Machine
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 PACKAGES = ("juanji", "numpy", "llvmlite", "torch", "opencv-python-headless", "scipy")
-TITLES = {"torch": "torch", "opencv": "OpenCV", "scipy": "SciPy"}
+TITLES = {"torch": "torch", "torch-packed": "packed", "opencv": "OpenCV", "scipy": "SciPy"}
 
 
 @dataclass
@@ -115,7 +115,7 @@ def keys(records: Iterable[Record]) -> list[str]:
     records = list(records)
     present = {key for record in records for key in record.ratios}
     order = [f"{library} {which}" for library in TITLES for which in ("same", "best")]
-    plain = {f"{library} same" for library in ("opencv", "scipy")}
+    plain = {f"{library} same" for library in TITLES if library != "torch"}
     return [key for key in order if key in present and key not in plain]
 
 

@@ -40,7 +40,7 @@ def guarded(shape: Sequence[int], dtype: npt.DTypeLike, at_end: bool, strides: S
     room = Room(high - low)
     offset = PAGE - low + (room.size - (high - low) if at_end else 0)
     buffer = np.frombuffer(room.pages, np.uint8)
-    return np.ndarray(shape, kind, buffer, offset, strides)  # type: ignore[call-overload,no-any-return]
+    return np.ndarray(shape, kind, buffer, offset, strides)
 
 
 def beside(array: Array, at_end: bool) -> Array:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import juanji as jj
-from compiled import planned, run_python, schedules
+from compiled import f32, planned, run_python, schedules
 from juanji import machine as machines
 from juanji import reference
 from juanji.describe import describe
@@ -83,6 +83,48 @@ def as_arguments(spec: Convolution) -> dict[str, Any]:
         "flip": spec.flip, "layout": spec.layout, "weight_layout": spec.weight_layout,
         "activation": (name, parameter) if name == "leaky_relu" else name,
     }  # fmt: skip
+
+
+@settings(max_examples=60)
+@given(
+    spec=st.one_of(
+        convolutions(max_axes=2),
+        convolutions(max_axes=2, max_channels=40, max_groups=2),
+        convolutions(max_channels=1, max_groups=24),
+    ),
+    seed=st.integers(0, 99),
+)
+def test_schedules(spec: Convolution, seed: int) -> None:
+    # One order of the sum for all: neither the tile's kind nor its shape shows in the bits.
+    x, w, bias = operands(spec, seed)
+    by_kind = {kind: planned(spec, found[seed % len(found)])(x, w, bias) for kind, found in schedules(spec).items()}
+    first = next(iter(by_kind.values()))
+    for kind, y in by_kind.items():
+        assert same_bits(y, first), kind
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_schedules_of_larger_jobs(name: str) -> None:
+    x, w, arguments = job(name)
+    x = x[:1]
+    expected = jj.conv(x, w, **arguments)
+    spec = describe(x.shape, w.shape, **arguments)
+    for found in schedules(spec).values():
+        for schedule in (found[0], found[len(found) // 2], found[-1]):
+            assert same_bits(planned(spec, schedule)(x, w), expected), str(schedule)
+
+
+@pytest.mark.parametrize("name", [name for name in JOBS if "channels last" not in name and name != "pointwise"])
+def test_layouts(name: str) -> None:
+    x, w, arguments = job(name)
+    x, last = x[:2], arguments.get("layout") == "channels_last"
+    arguments = {key: value for key, value in arguments.items() if key != "layout"}
+    n = x.ndim - 2
+    if last:
+        x, w = np.moveaxis(x, -1, 1), w.transpose(n + 1, n, *range(n))
+    first = jj.conv(x, w, **arguments)
+    y = jj.conv(np.moveaxis(x, 1, -1), w.transpose(*range(2, n + 2), 1, 0), layout="channels_last", **arguments)
+    assert same_bits(np.moveaxis(y, -1, 1).copy(), first)
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -218,7 +260,8 @@ def test_random_views_of_random_descriptions(spec: Convolution, data: st.DataObj
     order = data.draw(st.permutations(range(x.ndim)))
     room = np.zeros([2 * x.shape[axis] for axis in order], x.dtype)
     steps = [data.draw(st.sampled_from((1, 2, -1, -2))) for _ in order]
-    cut = [slice(None, x.shape[axis] * abs(s), s) if s > 0 else slice(x.shape[axis] * -s - 1, None, s) for axis, s in zip(order, steps, strict=True)]
+    ends = [(x.shape[axis] * abs(step), step) for axis, step in zip(order, steps, strict=True)]
+    cut = [slice(None, end, step) if step > 0 else slice(end - 1, None, step) for end, step in ends]
     view = room[tuple(cut)].transpose(np.argsort(order))
     view[...] = x
     arguments = as_arguments(spec) | {"out_dtype": spec.dtypes.y}
@@ -312,7 +355,7 @@ def test_every_schedule_lets_nan_and_infinity_pass(dtype: str) -> None:
         ((1, 6, 21, 3), (2, 2, 3, 18), {"layout": "channels_last"}),
         ((1, 6, 21, 32), (2, 2, 1, 32), {"layout": "channels_last", "groups": 32}),
     ):
-        spec = describe(x_shape, w_shape, dtype=dtype, **arguments)  # type: ignore[arg-type]
+        spec = describe(x_shape, w_shape, dtype=dtype, **arguments)
         x = rng.choice(specials, x_shape, p=[0.02, 0.02, 0.02, 0.2, 0.2, 0.3, 0.24]).astype(dtype)
         w = rng.choice([0.0, 1.0, -1.0, 2.0], w_shape).astype(dtype)
         with np.errstate(invalid="ignore"):
@@ -341,6 +384,6 @@ def test_activations_of_nan_and_infinity(dtype: str, activation: str | None) -> 
 
 
 def test_nan_becomes_zero_in_a_picture() -> None:
-    x = np.float32([np.nan, np.inf, -np.inf, 0.5, 1.5, 2.5, 254.5, 255.5, -0.5, 1e10])
+    x = f32([np.nan, np.inf, -np.inf, 0.5, 1.5, 2.5, 254.5, 255.5, -0.5, 1e10])
     y = jj.conv(x[None, None], np.ones((1, 1, 1), np.float32), out_dtype="uint8")
     assert y.tolist() == [[[0, 255, 0, 0, 2, 2, 254, 255, 0, 255]]]

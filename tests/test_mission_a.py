@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 
 import juanji as jj
+from compiled import f32
 
 Array = npt.NDArray[Any]
 
@@ -16,14 +17,14 @@ CORNER = np.array([[0.0, 1.0], [2.0, 3.0]])
 BOTH = ("channels_first", "channels_last")
 
 
-def conv(x: npt.ArrayLike, w: npt.ArrayLike, bias: npt.ArrayLike | None = None, *, layout: str = "channels_first", **arguments: Any) -> Array:
+def conv(x: npt.ArrayLike, w: npt.ArrayLike, bias: npt.ArrayLike | None = None, layout: str = "channels_first", **arguments: Any) -> Array:
     """One channel to one feature of one sample: the arrays bare, whatever the layout."""
     x, w = np.asarray(x), np.asarray(w)
     if layout == "channels_first":
         y: Array = jj.conv(x[None, None], w[None, None], bias, layout=layout, **arguments)
         return y[0, 0]  # type: ignore[no-any-return]
     y = jj.conv(x[None, ..., None], w[..., None, None], bias, layout=layout, **arguments)
-    return y[0, ..., 0]  # type: ignore[no-any-return]
+    return y[0, ..., 0]
 
 
 def integers(shape: tuple[int, ...], dtype: str, seed: int = 0) -> Array:
@@ -89,7 +90,7 @@ def test_a4_padding(padding: int, side: int, layout: str) -> None:
 @pytest.mark.parametrize("layout", BOTH)
 def test_a4_each_side_separately(layout: str) -> None:
     top, bottom, left, right = 1, 2, 0, 3
-    y = conv(np.float32([[5]]), np.float32([[2]]), padding=((top, bottom), (left, right)), layout=layout)
+    y = conv(f32([[5]]), f32([[2]]), padding=((top, bottom), (left, right)), layout=layout)
     assert y.tolist() == [[0, 0, 0, 0], [10, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
 
 
@@ -113,7 +114,7 @@ def test_a5_modes(dtype: str, layout: str) -> None:
     ],
 )  # fmt: skip
 def test_a6_what_lies_outside(boundary: Any, before: int, after: int, layout: str) -> None:
-    x, k = np.float32([1, 2, 3]), np.float32([1, 0, 10])
+    x, k = f32([1, 2, 3]), f32([1, 0, 10])
     assert conv(x, k, padding=1, boundary=boundary, layout=layout).tolist() == [before + 20, 1 + 30, 2 + 10 * after]
 
 
@@ -133,7 +134,7 @@ def test_a6_as_numpy_pads(boundary: Any, layout: str) -> None:
 
 
 def test_a6_the_mean_outside_and_dropping_the_edge() -> None:
-    x = np.float32([[1, 2], [3, 6]])
+    x = f32([[1, 2], [3, 6]])
     y = conv(x, np.ones((3, 3), np.float32), padding=1, boundary=("constant", float(x.mean())))
     assert y.tolist() == [[12 + 15, 12 + 15], [12 + 15, 12 + 15]]
     assert conv(x, np.ones((2, 2), np.float32)).tolist() == [[12]]
@@ -197,7 +198,7 @@ def test_a9_text() -> None:
 
 @pytest.mark.parametrize("layout", BOTH)
 def test_a10_dilation(layout: str) -> None:
-    assert conv(np.float32([1, 2, 3, 4, 5, 6]), np.float32([1, 10]), dilation=3, layout=layout).tolist() == [41, 52, 63]
+    assert conv(f32([1, 2, 3, 4, 5, 6]), f32([1, 10]), dilation=3, layout=layout).tolist() == [41, 52, 63]
     x, w = integers((20, 21), "float32"), integers((3, 2), "float32", 1)
     spread = np.zeros((5, 4), np.float32)
     spread[::2, ::3] = w
@@ -246,7 +247,9 @@ def test_a16_pictures_and_signals(stride: int, layout: str) -> None:
     for shape, kernel in (((300,), (9,)), ((47, 61), (5, 5)), ((9, 10, 23), (3, 2, 3))):
         x, w = rng.standard_normal(shape).astype(np.float32), rng.standard_normal(kernel).astype(np.float32)
         dense = conv(x, w, padding="full", layout=layout)
-        np.testing.assert_array_equal(conv(x, w, padding="full", stride=stride, layout=layout), dense[(slice(None, None, stride),) * x.ndim])
+        np.testing.assert_array_equal(
+            conv(x, w, padding="full", stride=stride, layout=layout), dense[(slice(None, None, stride),) * x.ndim]
+        )
         np.testing.assert_array_equal(jj.convolve(x, w, stride=stride), jj.convolve(x, w)[(slice(None, None, stride),) * x.ndim])
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,12 @@ def test_the_interpreter_runs_on_during_a_call() -> None:
     x, w = np.ones((1, 1, 3000, 3000), np.float32), np.ones((1, 1, 15, 15), np.float32)
     jj.conv(x, w, threads=1)
     done = threading.Event()
-    caller = threading.Thread(target=lambda: (jj.conv(x, w, threads=1), done.set()))
+
+    def call() -> None:
+        jj.conv(x, w, threads=1)
+        done.set()
+
+    caller = threading.Thread(target=call)
     turns = 0
     caller.start()
     while not done.is_set():
@@ -279,7 +285,12 @@ X, W = np.ones((1, 1, 8, 9), np.float32), np.ones((1, 1, 3, 3), np.float32)
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, "2", True, (2,), np.float32(2)])
 def test_thread_counts_that_are_none(count: Any) -> None:
-    for call in (lambda: jj.conv(X, W, threads=count), lambda: jj.set_threads(count), lambda: jj.threads(count).__enter__()):
+    calls: list[Callable[[], object]] = [
+        lambda: jj.conv(X, W, threads=count),
+        lambda: jj.set_threads(count),
+        lambda: jj.threads(count).__enter__(),
+    ]
+    for call in calls:
         with pytest.raises(ArgumentError, match=r"^threads \(=.*\) must be an integer of at least 1$"):
             call()
     assert (jj.conv(X, W) == 9).all()
@@ -334,7 +345,8 @@ def test_out_is_filled_and_returned() -> None:
     assert jj.conv(X, W, out=out) is out
     assert (out == 9).all()
     plan = jj.plan(X.shape, W.shape)
-    for call in (lambda: plan(X, W, out=out), lambda: plan.bind(W)(X, out=out)):
+    calls: list[Callable[[], Array]] = [lambda: plan(X, W, out=out), lambda: plan.bind(W)(X, out=out)]
+    for call in calls:
         out[...] = np.nan
         assert call() is out
         assert (out == 9).all()
@@ -356,12 +368,13 @@ def test_out_may_be_the_input(layout: str, threads: int) -> None:
     w = rng.standard_normal((20, 20, 3, 3) if layout == "channels_first" else (3, 3, 20, 20)).astype(np.float32)
     arguments: dict[str, Any] = {"padding": 1, "layout": layout, "threads": threads}
     expected = jj.conv(x, w, **arguments)
-    for make in (
+    makes: list[Callable[[Array], tuple[Array, Array]]] = [
         lambda room: (room[: x.size].reshape(x.shape), room[: x.size].reshape(x.shape)),
         lambda room: (room[: x.size].reshape(x.shape), room[5 : 5 + x.size].reshape(x.shape)),
         lambda room: (room[1000 : 1000 + x.size].reshape(x.shape), room[: x.size].reshape(x.shape)),
         lambda room: (room[: x.size].reshape(x.shape), room[: x.size][::-1].reshape(x.shape)),
-    ):
+    ]
+    for make in makes:
         source, out = make(np.zeros(x.size + 2000, np.float32))
         source[...] = x
         assert jj.conv(source, w, out=out, **arguments) is out
@@ -408,7 +421,7 @@ def test_out_of_another_type(dtype: str) -> None:
 def test_out_that_cannot_be_written() -> None:
     out = np.zeros((1, 1, 6, 7), np.float32)
     out.flags.writeable = False
-    with pytest.raises(ArgumentError, match="^out is read-only$"):
+    with pytest.raises(ArgumentError, match=r"^out is read-only$"):
         jj.conv(X, W, out=out)
     assert (out == 0).all()
 

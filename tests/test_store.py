@@ -286,7 +286,12 @@ def test_a_record_of_the_machine_by_another_version(folder: Path, tmp_path: Path
 @pytest.mark.parametrize("part", ["key", "target", "identity"])
 def test_code_is_keyed_by_all_that_it_depends_on(folder: Path, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(load, "read", lambda name: asked.append(name) or b"\xc3")
+
+    def read(name: str) -> bytes:
+        asked.append(name)
+        return b"\xc3"
+
+    monkeypatch.setattr(load, "read", read)
     target = Target("x86_64-unknown-linux-gnu", "x", "+a", 256, 16, False)
     other = Target("x86_64-unknown-linux-gnu", "x", "+a,+b", 256, 16, False)
     load.load(("test", part), lambda key, target: "", target, "identity")

@@ -152,8 +152,8 @@ def _unit_y(problem: Problem) -> bool:
 
 
 def _block(wide: Spatial, width: int, window: int, problem: Problem) -> tuple[int, int]:
-    """Columns of a block, and how many blocks: the lines of a window stay in the first cache, or in half of the second."""
-    room = problem.machine.l1 // 2 if window * 8 * width < problem.machine.l1 else problem.machine.l2 // 2
+    """Columns of a block, and how many blocks: the lines of a window fill a third of the first cache, or half of the second."""
+    room = problem.machine.l1 // 3 if window * 8 * width < problem.machine.l1 else problem.machine.l2 // 2
     most = max(room // window // width, 4) * width
     even = -(-wide.out // -(-wide.out // most))
     if wide.out >= width:

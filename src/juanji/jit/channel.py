@@ -239,7 +239,7 @@ def _tile(
         whole = e.compare("sge", features, e.integer(vector.lanes * code.vectors))
         starts = [goal + place * a["ys_p"] for place in places]
         with e.when(whole):
-            past = e.streamable(stored[0][0].type, a["stream"], goal, a["ys_p"])
+            past = e.streamable(vector.lanes * code.vectors * out.bytes, a["stream"], goal, a["ys_p"])
             for condition, put in ((e.when(past), e.stream), (e.otherwise(past), e.store)):
                 with condition:
                     for i in range(code.pixels):

@@ -304,12 +304,13 @@ class Emitter:
         """Stores a vector past the caches; the pointer must be aligned to it, and a `fence` must follow before others read."""
         self.line(f"store {value}, {pointer}, align {value.type.bytes}, !nontemporal !0")
 
-    def streamable(self, type: Type, wanted: Value, pointer: Value, *strides: Value) -> Value:
-        """Whether storing past the caches is wanted, and vectors at the pointer and at multiples of the strides are aligned."""
+    def streamable(self, width: int, wanted: Value, pointer: Value, *strides: Value) -> Value:
+        """Whether storing past the caches is wanted, and `width` bytes at the pointer and at multiples of the strides are whole
+        cache lines: parts of lines would each be written alone."""
         skew = self.emit(I64, f"ptrtoint {pointer} to i64")
         for stride in strides:
             skew = self.arith("or", skew, stride)
-        skew = self.arith("and", skew, self.integer(type.bytes - 1))
+        skew = self.arith("and", self.arith("or", skew, self.integer(width)), self.integer(63))
         even = self.compare("eq", skew, self.integer(0))
         return self.arith("and", even, self.compare("ne", wanted, self.integer(0)))
 

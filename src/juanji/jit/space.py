@@ -294,7 +294,7 @@ def _finish(e: Emitter, code: SpaceCode, a: Arguments, goal: Value, left: Value,
         return
     whole = e.compare("sge", left, e.integer(lanes * code.vectors))
     with e.when(whole):
-        past = e.streamable(next(iter(finished.values())).type, a["stream"], goal, a["ys_h"], a["ys_c"])
+        past = e.streamable(lanes * code.vectors * out.bytes, a["stream"], goal, a["ys_h"], a["ys_c"])
         for condition, put in ((e.when(past), e.stream), (e.otherwise(past), e.store)):
             with condition:
                 for (r, f, v), value in finished.items():
