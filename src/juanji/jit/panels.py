@@ -1,10 +1,16 @@
-"""Line buffers: boundary, element type, stride phases and foreign strides are dealt with here, once per line.
+"""Line buffers and panels: boundary, element type, stride phases and layout are dealt with here, once per line.
 
-A line is what one row of the input looks like to a tile: `count` elements of the padded extent from coordinate `first`,
-as numbers of the sum's type. With a stride s along the line, the elements of one residue mod s lie together
-(phase f of element i is i mod s, at place i // s), so that the lanes of a vector are neighbours in memory again.
+A line is what one row of the input looks like to a tile: `count` elements of the padded extent from coordinate `first`, as
+numbers of the sum's type. All fillers share one walk over it (`_emit`), the two borders by the border map and the inside by
+whatever is fastest; they differ in what an element is and where it goes:
+
+    line_filler         one channel; with a stride s along the line the elements of one residue mod s lie together (phase f of
+                        element i is i mod s, at place i // s), so that the lanes of a vector are neighbours in memory again
+    pixel_filler        all channels of a channels-last pixel, cut into blocks of `panel_c` channels `ps_b` bytes apart
+    transposing_filler  the same panel from channels-first planes: squares of channels × columns are turned in registers
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from juanji.jit.arguments import Arguments
@@ -16,7 +22,7 @@ LINE_ARGUMENTS = ("constants", "map_w", "size_w", "low_w", "xs_w", "phase", "lin
 
 @dataclass(frozen=True)
 class Line:
-    """What the code of a line filler depends on."""
+    """What the code of a filler depends on."""
 
     dtype: str  # of the input
     total: str  # scalar type of the sum
@@ -25,69 +31,120 @@ class Line:
     axes: int  # spatial axes: the place of the line's own constant among `constants`
 
 
-def line_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str = "fill_line") -> None:
+@dataclass(frozen=True)
+class _Row:
+    """Inside a filler: the emitter, the arguments and the line being filled."""
+
+    e: Emitter
+    line: Line
+    a: Arguments
+    goal: Value
+    source: Value
+
+    @property
+    def total(self) -> Type:
+        return Type(self.line.total)
+
+    @property
+    def vector(self) -> Type:
+        return self.e.vector(self.line.total)
+
+    @property
+    def size(self) -> int:
+        """Bytes of an element of the input."""
+        return Type(SCALARS[self.line.dtype]).bytes
+
+    def read(self, pointer: Value, type: Type, count: Value | None = None) -> Value:
+        return read(self.e, pointer, self.line.dtype, type, count)
+
+
+Fill = Callable[[_Row, Value, Value], None]  # a number everywhere in element i
+Copy = Callable[[_Row, Value, Value], None]  # element i from the input's element at a pointer
+Inside = Callable[[_Row, Value, Value, Value], None]  # elements start … stop, the input's element for i = 0 at a pointer
+
+
+def _emit(e: Emitter, line: Line, names: tuple[str, ...], fill: Fill, copy: Copy, inside: Inside) -> None:
     """Emits fill_line(row of arguments, destination, source, constant or null, first, count).
 
     source: where element 0 of the input's row lies; constant: points to the number that the whole row consists of when
     an outer axis is outside, else null. What lies left and right of the row comes from the border map of the line's axis.
     """
     total = Type(line.total)
-    vector = e.vector(line.total)
-    element = total.bytes
-    with e.function(name, PTR, PTR, PTR, PTR, I64, I64, internal=True) as (row, goal, source, constant, first, count):
-        a = Arguments(e, row, names)
-        inside = e.compare("eq", constant, Value(e, PTR, "null"))
-        beyond = a["constants"] + (line.axes - 1) * element
+    with e.function("fill_line", PTR, PTR, PTR, PTR, I64, I64, internal=True) as (words, goal, source, constant, first, count):
+        a = Arguments(e, words, names)
+        row = _Row(e, line, a, goal, source)
+        here = e.compare("eq", constant, Value(e, PTR, "null"))
+        beyond = a["constants"] + (line.axes - 1) * total.bytes
         low, size = a["low_w"], a["size_w"]
         start = e.least(e.most(low - first, e.integer(0)), count)
         stop = e.most(e.least(low + size - first, count), start)
-
-        def place(i: Value) -> Value:
-            if line.stride == 1:
-                return goal + i * element
-            return goal + (i % line.stride) * a["phase"] + (i // line.stride) * element
-
-        with e.when(e.compare("ne", a["slack"], e.integer(0))), e.loop(0, a["line"], vector.bytes) as at:
-            e.store(e.zero(vector), goal + at, element)
-        for begin, end, inner in ((e.integer(0), start, e.integer(0)), (stop, count, a["size_w"])):
+        with e.when(e.compare("ne", a["slack"], e.integer(0))), e.loop(0, a["line"], row.vector.bytes) as at:
+            e.store(e.zero(row.vector), goal + at, total.bytes)
+        for begin, end, inner in ((e.integer(0), start, e.integer(0)), (stop, count, size)):
             with e.loop(begin, end) as i:
                 where = e.load(I64, a["map_w"] + (first + i - inner) * 8, 8)
                 known = e.compare("sge", where, e.integer(0))
                 with e.otherwise(known):
-                    e.store(e.load(total, beyond), place(i))
+                    fill(row, i, e.load(total, beyond))
                 with e.when(known):
-                    with e.when(inside):
-                        e.store(read(e, source + where * a["xs_w"], line.dtype, total), place(i))
-                    with e.otherwise(inside):
-                        e.store(e.load(total, constant), place(i))
-        with e.otherwise(inside):
+                    with e.when(here):
+                        copy(row, i, source + where * a["xs_w"])
+                    with e.otherwise(here):
+                        fill(row, i, e.load(total, constant))
+        with e.otherwise(here):
             number = e.load(total, constant)
             with e.loop(start, stop) as i:
-                e.store(number, place(i))
-        with e.when(inside):
-            begin = source + (first - low) * a["xs_w"]
-            if line.unit and line.stride == 1:
-                _copy(e, begin, goal, start, stop, line.dtype, vector)
-                return
+                fill(row, i, number)
+        with e.when(here):
+            inside(row, source + (first - low) * a["xs_w"], start, stop)
 
-            def one_by_one(begins: Value, ends: Value) -> None:
-                with e.loop(begins, ends) as i:
-                    e.store(read(e, begin + i * a["xs_w"], line.dtype, total), place(i))
 
-            if not line.unit or line.stride not in (2, 4):
-                one_by_one(start, stop)
-                return
-            step = line.stride * vector.lanes
-            even = e.least((start + (line.stride - 1)) // line.stride * line.stride, stop)
-            whole = even + (stop - even) // step * step
-            one_by_one(start, even)
-            with e.loop(even, whole, step) as i:
-                at = begin + i * a["xs_w"]
-                width = vector.lanes * Type(SCALARS[line.dtype]).bytes
-                vectors = [read(e, at + k * width, line.dtype, vector) for k in range(line.stride)]
-                for f, part in enumerate(_phases(e, vectors)):
-                    e.store(part, goal + (i // line.stride) * element + a["phase"] * f, element)
-            one_by_one(whole, stop)
+# One channel ------------------------------------------------------------------------------------------------------------
+
+
+def line_filler(e: Emitter, line: Line, names: tuple[str, ...]) -> None:
+    """Emits the filler of one channel's line."""
+    _emit(e, line, names, _line_fill, _line_copy, _line_inside)
+
+
+def _line_place(row: _Row, i: Value) -> Value:
+    element, stride = row.total.bytes, row.line.stride
+    if stride == 1:
+        return row.goal + i * element
+    return row.goal + (i % stride) * row.a["phase"] + (i // stride) * element
+
+
+def _line_fill(row: _Row, i: Value, number: Value) -> None:
+    row.e.store(number, _line_place(row, i))
+
+
+def _line_copy(row: _Row, i: Value, pointer: Value) -> None:
+    row.e.store(row.read(pointer, row.total), _line_place(row, i))
+
+
+def _line_inside(row: _Row, begin: Value, start: Value, stop: Value) -> None:
+    e, line, vector = row.e, row.line, row.vector
+    if line.unit and line.stride == 1:
+        _copy_run(row, begin, row.goal, start, stop)
+        return
+
+    def one_by_one(low: Value, high: Value) -> None:
+        with e.loop(low, high) as i:
+            _line_copy(row, i, begin + i * row.a["xs_w"])
+
+    if not line.unit or line.stride not in (2, 4):
+        one_by_one(start, stop)
+        return
+    step = line.stride * vector.lanes
+    even = e.least((start + (line.stride - 1)) // line.stride * line.stride, stop)
+    whole = even + (stop - even) // step * step
+    one_by_one(start, even)
+    with e.loop(even, whole, step) as i:
+        at = begin + i * row.a["xs_w"]
+        vectors = [row.read(at + k * vector.lanes * row.size, vector) for k in range(line.stride)]
+        for f, part in enumerate(_phases(e, vectors)):
+            e.store(part, row.goal + (i // line.stride) * row.total.bytes + row.a["phase"] * f, row.total.bytes)
+    one_by_one(whole, stop)
 
 
 def _phases(e: Emitter, vectors: list[Value]) -> list[Value]:
@@ -101,141 +158,88 @@ def _phases(e: Emitter, vectors: list[Value]) -> list[Value]:
     return [part for both in zip(even, odd, strict=True) for part in both]
 
 
-def _copy(e: Emitter, source: Value, goal: Value, start: Value, stop: Value, dtype: str, vector: Type) -> None:
+def _copy_run(row: _Row, source: Value, goal: Value, start: Value, stop: Value) -> None:
     """Neighbours to neighbours, a vector at a time; the last vector overlaps the one before."""
-    size = Type(SCALARS[dtype]).bytes
-    element = Type(vector.scalar).bytes
-    lanes = vector.lanes
-    wide = e.compare("sge", stop - start, e.integer(lanes))
-    with e.when(wide), e.loop(start, stop, lanes) as i:
-        at = e.least(i, stop - lanes)
-        e.store(read(e, source + at * size, dtype, vector), goal + at * element)
+    e, vector, element = row.e, row.vector, row.total.bytes
+    wide = e.compare("sge", stop - start, e.integer(vector.lanes))
+    with e.when(wide), e.loop(start, stop, vector.lanes) as i:
+        at = e.least(i, stop - vector.lanes)
+        e.store(row.read(source + at * row.size, vector), goal + at * element, element)
     with e.otherwise(wide), e.loop(start, stop) as i:
-        e.store(read(e, source + i * size, dtype, Type(vector.scalar)), goal + i * element)
+        e.store(row.read(source + i * row.size, row.total), goal + i * element)
 
 
-def pixel_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str = "fill_line") -> None:
-    """Emits fill_line for channels-last input: a row of pixels, cut into blocks of `panel_c` channels `ps_b` bytes apart.
-
-    Same arguments as `line_filler`'s. A block holds its pixels one after the other, `panel_c` elements each; where one
-    block holds all channels of the array, the inside of a row is one run of neighbours.
-    """
-    total = Type(line.total)
-    vector = e.vector(line.total)
-    element, size = total.bytes, Type(SCALARS[line.dtype]).bytes
-    with e.function(name, PTR, PTR, PTR, PTR, I64, I64, internal=True) as (row, goal, source, constant, first, count):
-        a = Arguments(e, row, names)
-        inside = e.compare("eq", constant, Value(e, PTR, "null"))
-        beyond = a["constants"] + (line.axes - 1) * element
-        low = a["low_w"]
-        start = e.least(e.most(low - first, e.integer(0)), count)
-        stop = e.most(e.least(low + a["size_w"] - first, count), start)
-        block = a["panel_c"]
-
-        def fill(i: Value, number: Value) -> None:
-            _fill_pixel(e, a, goal + i * block * element, number)
-
-        def copy(i: Value, pixel: Value) -> None:
-            with e.loop(0, a["panels"]) as b:
-                channels = e.least(block, a["channels_all"] - b * block)
-                _copy(e, pixel + b * block * size, goal + b * a["ps_b"] + i * block * element, e.integer(0), channels, line.dtype, vector)
-
-        for begin, end, inner in ((e.integer(0), start, e.integer(0)), (stop, count, a["size_w"])):
-            with e.loop(begin, end) as i:
-                where = e.load(I64, a["map_w"] + (first + i - inner) * 8, 8)
-                known = e.compare("sge", where, e.integer(0))
-                with e.otherwise(known):
-                    fill(i, e.load(total, beyond))
-                with e.when(known):
-                    with e.when(inside):
-                        copy(i, source + where * a["xs_w"])
-                    with e.otherwise(inside):
-                        fill(i, e.load(total, constant))
-        with e.otherwise(inside):
-            number = e.load(total, constant)
-            with e.loop(start, stop) as i:
-                fill(i, number)
-        with e.when(inside):
-            begin = source + (first - low) * a["xs_w"]
-            run = e.compare("ne", a["whole"], e.integer(0))
-            with e.when(run):
-                _copy(e, begin, goal, start * block, stop * block, line.dtype, vector)
-            with e.otherwise(run), e.loop(start, stop) as i:
-                copy(i, begin + i * a["xs_w"])
+# All channels of a pixel ------------------------------------------------------------------------------------------------
 
 
-def transposing_filler(e: Emitter, line: Line, names: tuple[str, ...], name: str = "fill_line") -> None:
-    """Emits fill_line for channels-first input that a tile wants pixel by pixel: squares of channels × columns are turned.
+def pixel_filler(e: Emitter, line: Line, names: tuple[str, ...]) -> None:
+    """Emits the filler of a row of channels-last pixels. Where one block holds all channels, the inside is one run of neighbours."""
 
-    Same arguments as `line_filler`'s, and the same panel as `pixel_filler`'s; `panel_c` is a multiple of the lanes.
-    """
-    total = Type(line.total)
-    vector = e.vector(line.total)
-    lanes, element = vector.lanes, total.bytes
-    size = Type(SCALARS[line.dtype]).bytes
-    with e.function(name, PTR, PTR, PTR, PTR, I64, I64, internal=True) as (row, goal, source, constant, first, count):
-        a = Arguments(e, row, names)
-        inside = e.compare("eq", constant, Value(e, PTR, "null"))
-        beyond = a["constants"] + (line.axes - 1) * element
-        low = a["low_w"]
-        start = e.least(e.most(low - first, e.integer(0)), count)
-        stop = e.most(e.least(low + a["size_w"] - first, count), start)
-        block = a["panel_c"]
+    def copy(row: _Row, i: Value, pixel: Value) -> None:
+        a, block = row.a, row.a["panel_c"]
+        with e.loop(0, a["panels"]) as b:
+            channels = e.least(block, a["channels_all"] - b * block)
+            goal = row.goal + b * a["ps_b"] + i * block * row.total.bytes
+            _copy_run(row, pixel + b * block * row.size, goal, e.integer(0), channels)
 
-        def place(c: Value, i: Value) -> Value:
-            return goal + (c // block) * a["ps_b"] + (i * block + c % block) * element
+    def inside(row: _Row, begin: Value, start: Value, stop: Value) -> None:
+        run = e.compare("ne", row.a["whole"], e.integer(0))
+        with e.when(run):
+            _copy_run(row, begin, row.goal, start * row.a["panel_c"], stop * row.a["panel_c"])
+        with e.otherwise(run), e.loop(start, stop) as i:
+            copy(row, i, begin + i * row.a["xs_w"])
 
-        def one(i: Value, where: Value) -> None:
-            with e.loop(0, a["channels_all"]) as c:
-                e.store(read(e, source + c * a["xs_c"] + where, line.dtype, total), place(c, i))
-
-        for begin, end, inner in ((e.integer(0), start, e.integer(0)), (stop, count, a["size_w"])):
-            with e.loop(begin, end) as i:
-                where = e.load(I64, a["map_w"] + (first + i - inner) * 8, 8)
-                known = e.compare("sge", where, e.integer(0))
-                with e.otherwise(known):
-                    _fill_pixel(e, a, goal + i * block * element, e.load(total, beyond))
-                with e.when(known):
-                    with e.when(inside):
-                        one(i, where * a["xs_w"])
-                    with e.otherwise(inside):
-                        _fill_pixel(e, a, goal + i * block * element, e.load(total, constant))
-        with e.otherwise(inside):
-            number = e.load(total, constant)
-            with e.loop(start, stop) as i:
-                _fill_pixel(e, a, goal + i * block * element, number)
-        with e.when(inside):
-            begin = source + (first - low) * a["xs_w"]
-            wide = e.compare("sge", stop - start, e.integer(lanes))
-            with e.when(wide), e.loop(0, a["channels_all"], lanes) as c, e.loop(start, stop, lanes) as next_i:
-                i = e.least(next_i, stop - lanes)
-                rows = [read(e, begin + (c + lane) * a["xs_c"] + i * size, line.dtype, vector) for lane in range(lanes)]
-                for lane, pixel in enumerate(transpose(e, rows)):
-                    e.store(pixel, place(c, i) + lane * block * element, element)
-            with e.otherwise(wide):
-                if e.masks:
-                    buffer = e.stack(vector, lanes)
-                    with e.loop(0, a["channels_all"], lanes) as c:
-                        left = stop - start
-                        rows = [read(e, begin + (c + lane) * a["xs_c"] + start * size, line.dtype, vector, left) for lane in range(lanes)]
-                        for lane, pixel in enumerate(transpose(e, rows)):
-                            e.store(pixel, buffer + lane * vector.bytes)
-                        with e.loop(0, left) as i:
-                            e.store(e.load(vector, buffer + i * vector.bytes), place(c, start + i), element)
-                else:
-                    with e.loop(start, stop) as i:
-                        one(i, (first - low + i) * a["xs_w"])
+    _emit(e, line, names, _pixel_fill, copy, inside)
 
 
-def _fill_pixel(e: Emitter, a: Arguments, pixel: Value, number: Value) -> None:
-    """The same number in every channel of one pixel of a panel."""
-    element = number.type.bytes
-    vector = e.vector(number.type.scalar)
-    many = e.splat(number, vector.lanes)
+def _pixel_fill(row: _Row, i: Value, number: Value) -> None:
+    e, a, element = row.e, row.a, row.total.bytes
+    many = e.splat(number, row.vector.lanes)
     with e.loop(0, a["panels"]) as b:
-        start = pixel + b * a["ps_b"]
-        whole = a["panel_c"] - a["panel_c"] % vector.lanes
-        with e.loop(0, whole, vector.lanes) as c:
+        start = row.goal + b * a["ps_b"] + i * a["panel_c"] * element
+        whole = a["panel_c"] - a["panel_c"] % row.vector.lanes
+        with e.loop(0, whole, row.vector.lanes) as c:
             e.store(many, start + c * element, element)
         with e.loop(whole, a["panel_c"]) as c:
             e.store(number, start + c * element)
+
+
+def transposing_filler(e: Emitter, line: Line, names: tuple[str, ...]) -> None:
+    """Emits the filler of a row of pixels out of channels-first planes; `panel_c` is a multiple of the lanes."""
+    _emit(e, line, names, _pixel_fill, _gather_pixel, _turn)
+
+
+def _pixel_place(row: _Row, c: Value, i: Value) -> Value:
+    block = row.a["panel_c"]
+    return row.goal + (c // block) * row.a["ps_b"] + (i * block + c % block) * row.total.bytes
+
+
+def _gather_pixel(row: _Row, i: Value, pointer: Value) -> None:
+    with row.e.loop(0, row.a["channels_all"]) as c:
+        row.e.store(row.read(pointer + c * row.a["xs_c"], row.total), _pixel_place(row, c, i))
+
+
+def _turn(row: _Row, begin: Value, start: Value, stop: Value) -> None:
+    e, a, vector, element = row.e, row.a, row.vector, row.total.bytes
+    lanes = vector.lanes
+
+    def square(c: Value, i: Value, count: Value | None = None) -> list[Value]:
+        """The pixels of `lanes` channels × `lanes` columns."""
+        return transpose(e, [row.read(begin + (c + lane) * a["xs_c"] + i * row.size, vector, count) for lane in range(lanes)])
+
+    wide = e.compare("sge", stop - start, e.integer(lanes))
+    with e.when(wide), e.loop(0, a["channels_all"], lanes) as c, e.loop(start, stop, lanes) as next_i:
+        i = e.least(next_i, stop - lanes)
+        for lane, pixel in enumerate(square(c, i)):
+            e.store(pixel, _pixel_place(row, c, i) + lane * a["panel_c"] * element, element)
+    with e.otherwise(wide):
+        if not e.masks:
+            with e.loop(start, stop) as i:
+                _gather_pixel(row, i, begin + i * a["xs_w"])
+            return
+        buffer = e.stack(vector, lanes)
+        with e.loop(0, a["channels_all"], lanes) as c:
+            for lane, pixel in enumerate(square(c, start, stop - start)):
+                e.store(pixel, buffer + lane * vector.bytes)
+            with e.loop(0, stop - start) as column:
+                e.store(e.load(vector, buffer + column * vector.bytes), _pixel_place(row, c, start + column), element)
