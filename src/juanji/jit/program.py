@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from juanji.jit.arguments import HEAD, pack
+from juanji.jit.arguments import pack
 
 Array = npt.NDArray[Any]
 Row = ctypes.Array[ctypes.c_int64]
@@ -21,7 +21,7 @@ class Program:
 
     items: independent pieces of work, numbered; any split of them over calls and threads gives the same bits.
     scratch: bytes that each thread needs.
-    words: the fixed arguments by name. x_strides: how the names of the input's strides follow from an array's.
+    words: the fixed arguments by name. x_axes: names of arguments that are strides of the input, and of which dimension.
     tables: arrays that the words point into.
     """
 
@@ -51,6 +51,3 @@ class Program:
                 return False
             step *= shape[dimension]
         return True
-
-
-__all__ = ["HEAD", "Program", "Row"]

@@ -19,6 +19,7 @@ from pathlib import Path
 
 MAGIC = b"juanji 1\n"
 MOST_BYTES = 1 << 24  # of one file
+MOST_FILES = 4096  # in the folder; beyond that the oldest quarter goes
 
 
 def folder() -> Path:
@@ -81,6 +82,7 @@ def write(key: str, content: bytes) -> None:
             with os.fdopen(file, "wb") as stream:
                 stream.write(MAGIC + _digest(key, content) + content)
             os.replace(temporary, f"{key}.code", src_dir_fd=directory, dst_dir_fd=directory)
+            _prune(directory)
         except OSError:
             with contextlib.suppress(OSError):
                 os.unlink(temporary, dir_fd=directory)
@@ -88,6 +90,18 @@ def write(key: str, content: bytes) -> None:
         pass
     finally:
         os.close(directory)
+
+
+def _prune(directory: int) -> None:
+    """Keep the folder from growing without bound: code of other versions and of problems of long ago is the oldest."""
+    with os.scandir(directory) as entries:
+        names = [entry.name for entry in entries if entry.name.endswith(".code")]
+    if len(names) <= MOST_FILES:
+        return
+    ages = sorted((os.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime, name) for name in names)
+    for _, name in ages[: len(ages) // 4]:
+        with contextlib.suppress(OSError):  # another process may have been faster
+            os.unlink(name, dir_fd=directory)
 
 
 def _open_folder(create: bool) -> int | None:
