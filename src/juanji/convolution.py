@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from juanji.describe import Activation, BoundaryLike, Padding, PerAxis, describe, parse_dtype, spatial_axes
-from juanji.errors import DtypeError, ShapeError
+from juanji.errors import ArgumentError, DtypeError, ShapeError
 from juanji.planner import Plan, plan_for
 from juanji.spec import Convolution
 
@@ -52,7 +52,7 @@ def conv(
            [43., 49.]])
     """
     x, w = _array("x", x), _array("w", w)
-    bias = None if bias is None else _array("bias", bias)
+    bias = None if bias is None else _array("bias", bias, least=0)
     single = x.ndim == spatial_axes(w.shape, sharing) + 1
     if single:
         x = x[None]
@@ -145,11 +145,15 @@ def _planned(
     return plan_for(describe(x_shape, w_shape, dtype=x_dtype, w_dtype=w_dtype, bias=bias, **dict(options)), algorithm, precision)
 
 
-def _array(name: str, value: npt.ArrayLike) -> Array:
-    array = np.asarray(value)
+def _array(name: str, value: npt.ArrayLike, least: int = 1) -> Array:
+    """The value as an array of numbers with at least as many axes."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ArgumentError(f"{name} is no array: its nested sequences differ in length") from None
     if array.dtype.kind not in "fcbiuV" or array.dtype.hasobject:
         raise DtypeError(f"{name} has dtype {array.dtype}, which is not a number that can be multiplied and added")
-    if array.ndim == 0:
+    if array.ndim < least:
         raise ShapeError(f"{name} is a single number; it needs channels and at least one spatial axis")
     return array
 

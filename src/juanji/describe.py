@@ -281,6 +281,8 @@ def _kept(taps: npt.NDArray[np.bool_] | None, kernel: tuple[int, ...]) -> tuple[
 
 
 def _shape(name: str, shape: object) -> tuple[int, ...]:
+    if getattr(shape, "ndim", 1) > 1:
+        raise ArgumentError(f"{name} is an array of shape {getattr(shape, 'shape', None)}; give that shape, not the array")
     if not _several(shape):
         raise ArgumentError(f"{name} (={shape!r}) must be a sequence of integers")
     return tuple(_integer(name, length, 0) for length in shape)

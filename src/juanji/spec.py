@@ -245,9 +245,10 @@ def _check(c: Convolution) -> None:
             raise ShapeError(f"{covers}, but axis {axis} is {padded}")
         if site > out:
             raise ShapeError(f"sites (={site}) of axis {axis} must not exceed its output size (={out})")
-    extent = c.channels * math.prod([low + size + high for size, (low, high) in zip(c.size, c.padding, strict=True)])
-    for name, shape in (("x", c.x_shape), ("weights", c.w_shape), ("output", c.y_shape)):
-        if math.prod(shape) > MOST_ELEMENTS or (name == "x" and extent > MOST_ELEMENTS):
+    padded_shape = tuple(low + size + high for size, (low, high) in zip(c.size, c.padding, strict=True))
+    shapes = {"x": c.x_shape, "weights": c.w_shape, "padded x": (c.batch, c.channels, *padded_shape), "output": c.y_shape}
+    for name, shape in shapes.items():
+        if math.prod(shape) > MOST_ELEMENTS:
             raise ShapeError(f"{name} of shape {_by(shape)} has more elements than a 64-bit address reaches")
     if c.taps is not None:
         _check_taps(c.taps, c.kernel)

@@ -108,8 +108,8 @@ def loops(contraction: Contraction) -> Loops:
             size=x.size,
             out=contraction.extent(f"q{i}"),
             kernel=contraction.extent(f"k{i}"),
-            stride=x.coefficient(f"q{i}"),
-            dilation=x.coefficient(f"k{i}"),
+            stride=x.coefficient(f"q{i}") if contraction.extent(f"q{i}") > 1 else 1,  # a step that nobody takes
+            dilation=x.coefficient(f"k{i}") if contraction.extent(f"k{i}") > 1 else 1,
             low=-x.offset,
             boundary=x.boundary or Boundary(),
             x=contraction.x.dimensions.index(x),
