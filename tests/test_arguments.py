@@ -211,7 +211,7 @@ def test_ragged_lists() -> None:
     ragged: Any = [[1.0], [1.0, 2.0]]
     calls: list[Callable[[], object]] = [lambda: jj.conv(ragged, W), lambda: jj.conv(X, ragged), lambda: jj.convolve(ragged, [1.0])]
     for call in calls:
-        with pytest.raises(ValueError, match=r"setting an array element with a sequence") as raised:
+        with pytest.raises(ValueError, match=r"differ in length|ragged|length") as raised:
             call()
         assert "\n" not in str(raised.value)
 

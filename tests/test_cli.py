@@ -5,12 +5,15 @@ import os
 import re
 import subprocess
 import sys
+import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import juanji
 from juanji import image as ji
 from juanji import messages
 from juanji.cli import main
@@ -52,9 +55,39 @@ def test_filter_writes_the_picture_and_says_how(run: Run) -> None:
     assert status == 0
     assert out == "out.png\n"
     assert (ji.read("out.png") == ji.filter(PHOTO, "sharpen")).all()
-    assert "photo.png: 31×24 pixels, colour, uint8" in err
-    assert re.search(r"sharpen: direct, .* · \d.*% of the (copying|multiply-add) limit", err)
-    assert re.search(r"first call \S+ (s|ms|µs), .* then \S+ (s|ms|µs)", err)
+    done, plan, took = err.splitlines()
+    assert done == "photo.png: 31×24 pixels, colour, uint8, through sharpen to out.png"
+    assert re.fullmatch(r"plan: direct, space tile [^,]*", plan)
+    assert re.fullmatch(r"time: \S+ (s|ms|µs)\b.*, threads: 1, \d+% of their (copying|multiply-add) limit.*", took)
+
+
+def test_a_long_first_run_is_not_repeated(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from juanji.image import filters
+
+    whole, runs = filters.Prepared.run, []
+
+    def slow(self: filters.Prepared, threads: int | None = None) -> np.ndarray:
+        time.sleep(0.31)
+        return whole(self, threads)
+
+    def counted(self: filters.Prepared, threads: int | None = None) -> np.ndarray:
+        runs.append(threads)
+        return self.plan(self.x, self.w, threads=threads)
+
+    monkeypatch.setattr(filters.Prepared, "run", slow)
+    monkeypatch.setattr(filters.Prepared, "convolve", counted)
+    _, _, err = run("filter", "photo.png", "-k", "mean", "-o", "out.png", "--threads", "1")
+    assert runs == [1], "once, inside run"
+    assert re.fullmatch(r"time: 3\d\d ms, machine code made or loaded in it, threads: 1, .* limit", err.splitlines()[-1])
+
+
+def test_share_is_of_the_cores_used(run: Run) -> None:
+    ji.write("large.png", RANDOM.integers(0, 256, (600, 500), "uint8"))
+    for threads in (1, 2):
+        told = json.loads(run("filter", "large.png", "-k", "mean", "--size", "9", "-o", "out.png", "--threads", str(threads), "--json")[1])
+        cores = min(threads, os.cpu_count() or 1)
+        assert told["threads"] == threads
+        assert told["share"] == pytest.approx(told["plan"]["limit"]["seconds"] / told["warm"] / cores)
 
 
 def test_options_reach_the_filter(run: Run) -> None:
@@ -106,6 +139,9 @@ def test_pictures_of_every_kind(run: Run) -> None:
             status, _, err = run("filter", "other.png", "-k", kernel, "-o", "out.png")
             assert status == 0, err
             assert ji.read("out.png").dtype == picture.dtype
+    np.save("one.npy", picture[..., None])
+    assert run("filter", "one.npy", "-k", "mean", "-o", "out.png")[0] == 0
+    assert (ji.read("out.png") == ji.mean(picture)).all()
     np.save("values.npy", RANDOM.normal(size=(5, 6)))
     assert run("filter", "values.npy", "-k", "sobel_x", "-o", "out.npy")[0] == 0
     assert (np.load("out.npy") == ji.filter(np.load("values.npy"), "sobel_x")).all(), "numbers keep their signs"
@@ -131,24 +167,31 @@ def test_the_whole_plan(run: Run) -> None:
         (["filter"], 2, "Missing argument"),
         (["filter", "photo.png", "-o", "out.png"], 2, "--kernel"),
         (["filter", "photo.png", "-k", "soble", "-o", "out.png"], 2, "--kernel (='soble') must be a name (gradient,"),
-        (["filter", "photo.png", "-k", "[[1,2", "-o", "out.png"], 2, "must be rows of numbers"),
-        (["filter", "photo.png", "-k", "[[1,2],[3]]", "-o", "out.png"], 2, "must be rows of numbers"),
-        (["filter", "photo.png", "-k", "[1,2]", "-o", "out.png"], 2, "kernel of shape (2,) must have two axes"),
+        (["filter", "photo.png", "-k", "[[1,2", "-o", "out.png"], 2, "must be rows of finite numbers"),
+        (["filter", "photo.png", "-k", "[[1,2],[3]]", "-o", "out.png"], 2, "all of one length, such as [[0,1,0],[1,-4,1],[0,1,0]] ("),
+        (["filter", "photo.png", "-k", "[1,2]", "-o", "out.png"], 2, "must be rows of finite numbers"),
         (["filter", "photo.png", "-k", "none.npy", "-o", "out.png"], 1, "none.npy: no such file"),
         (["filter", "photo.png", "-k", "photo.txt", "-o", "out.png"], 1, "photo.txt: no such file"),
         (["filter", "photo.png", "-k", "sobel", "--sigma", "2", "-o", "out.png"], 2, "kernel (='sobel') takes no parameter, not sigma"),
         (["filter", "photo.png", "-k", "[[1]]", "--size", "3", "-o", "out.png"], 2, "--size belongs to named kernels"),
-        (["filter", "photo.png", "-k", "mean", "--size", "4", "-o", "out.png"], 2, "size (=4) must be an odd integer"),
+        (["filter", "photo.png", "-k", "mean", "--size", "4", "-o", "out.png"], 2, "size (=4) must be odd and positive"),
+        (["filter", "photo.png", "-k", "mean", "--size", "-3", "-o", "out.png"], 2, "size (=-3) must be odd and positive"),
         (["filter", "photo.png", "-k", "mean", "--size", "x", "-o", "out.png"], 2, "--size"),
         (["filter", "photo.png", "-k", "gaussian", "--sigma", "-1", "-o", "out.png"], 2, "sigma (=-1.0) must be a positive number"),
         (["filter", "photo.png", "-k", "mean", "--stride", "0", "-o", "out.png"], 2, "stride (=0) must be at least 1"),
         (["filter", "photo.png", "-k", "mean", "--stride", "two", "-o", "out.png"], 2, "--stride (='two') must be whole numbers"),
         (["filter", "photo.png", "-k", "mean", "--boundary", "mirror", "-o", "out.png"], 2, "boundary (='mirror') must be one of"),
         (["filter", "photo.png", "-k", "mean", "--boundary", "constant=x", "-o", "out.png"], 2, "--boundary (='constant=x')"),
+        (["filter", "photo.png", "-k", "mean", "--boundary", "edge=3", "-o", "out.png"], 2, "--boundary (='edge=3')"),
+        (["filter", "photo.png", "-k", "mean", "--boundary", "constant=nan", "-o", "out.png"], 2, "(=nan) must be finite for a picture"),
+        (["filter", "photo.png", "-k", "mean", "--boundary", "constant=-inf", "-o", "out.png"], 2, "(=-inf) must be finite"),
+        (["filter", "photo.png", "-k", "mean", "--signed", "-o", "out.png"], 2, "--signed: the weights of mean do not add up to zero"),
+        (["filter", "seven.npy", "-k", "mean", "-o", "out.png"], 1, "seven.npy: has shape 4×5×7; a picture is H×W"),
         (["filter", "photo.png", "-k", "mean", "--threads", "0", "-o", "out.png"], 2, "--threads"),
         (["filter", "photo.png", "-k", "sobel", "--signed", "-o", "out.png"], 2, "use sobel_x or sobel_y"),
         (["filter", "photo.png", "-k", "mean", "-o", "photo.png"], 2, "is the photo itself"),
-        (["filter", "photo.png", "-k", "mean", "-o", "out.xyz"], 1, "unknown suffix"),
+        (["filter", "photo.png", "-k", "mean", "-o", "out.xyz"], 2, "-o (='out.xyz') must name a file that ends in one of .png,"),
+        (["filter", "none.png", "-k", "mean", "-o", ""], 2, "-o (='') must name a file"),
         (["filter", "photo.png", "-k", "mean", "-o", "none/out.png"], 1, "does not exist"),
         (["filter", "none.png", "-k", "mean", "-o", "out.png"], 1, "none.png: no such file"),
         (["filter", ".", "-k", "mean", "-o", "out.png"], 1, "is a folder"),
@@ -156,6 +199,8 @@ def test_the_whole_plan(run: Run) -> None:
         (["filter", "text.png", "-k", "mean", "-o", "out.png"], 1, "is not a picture"),
         (["explain", "conv", "--input", "3x9x9"], 2, "--kernel"),
         (["explain", "conv", "--input", "3", "--kernel", "8x3"], 2, "--input (='3') must be whole numbers joined by x"),
+        (["explain", "conv", "--input", "3x-8x8", "--kernel", "8x3x3"], 2, "--input (='3x-8x8') must be sizes of at least 1"),
+        (["explain", "conv", "--input", "3x9x9", "--kernel", "8x0x3"], 2, "--kernel (='8x0x3') must be sizes of at least 1"),
         (["explain", "conv", "--input", "3x9x9", "--kernel", "8x3"], 2, "as many sizes"),
         (["explain", "conv", "--input", "1x4", "--kernel", "1x5", "--dilation", "2", "--padding", "1"], 2,
          "kernel of size 5 with dilation 2 spans 9, but axis 0 is 4 + 1 + 1 padding = 6"),
@@ -173,6 +218,7 @@ def test_bad_usage_gets_one_line(run: Run, arguments: list[str], status: int, me
     ji.write("whole.jpg", PHOTO)
     Path("cut.jpg").write_bytes(Path("whole.jpg").read_bytes()[:700])
     Path("text.png").write_text("not a picture")
+    np.save("seven.npy", np.zeros((4, 5, 7), "uint8"))
     got, out, err = run(*arguments)
     lines = err.splitlines()
     assert got == status, err
@@ -182,6 +228,33 @@ def test_bad_usage_gets_one_line(run: Run, arguments: list[str], status: int, me
     assert out == ""
     assert not Path("out.png").exists()
     assert (ji.read("photo.png") == PHOTO).all()
+
+
+NO_ROWS = ["[1, Infinity, 3]", "[NaN]", "[1e400]", "[-1e400]", "[1e300]", "[null]", "[true]", '["1"]', "", "[]", "1"]
+
+
+@pytest.mark.parametrize("weights", NO_ROWS)
+def test_kernels_are_finite_numbers(run: Run, weights: str) -> None:
+    Path("k.json").write_text(f"[{weights}]")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for kernel, status, message in ((f"[{weights}]", 2, "must be rows of finite"), ("k.json", 1, "k.json: does not hold a kernel")):
+            got, _, err = run("filter", "photo.png", "-k", kernel, "-o", "out.png")
+            assert got == status
+            assert message in err
+            assert len(err.splitlines()) == 1
+    assert not caught
+
+
+def test_kernel_files_are_finite_numbers(run: Run) -> None:
+    np.save("nan.npy", [[1.0, np.nan]])
+    np.save("complex.npy", [[1j]])
+    Path("ragged.txt").write_text("1 2\n3\n")
+    Path("empty.txt").write_text("")
+    for name in ("nan.npy", "complex.npy", "ragged.txt", "empty.txt"):
+        status, _, err = run("filter", "photo.png", "-k", name, "-o", "out.png")
+        assert (status, len(err.splitlines())) == (1, 1)
+        assert f"{name}: does not hold a kernel" in err
 
 
 def test_debug_shows_the_traceback(run: Run) -> None:
@@ -245,6 +318,15 @@ def test_help(run: Run, command: list[str]) -> None:
     assert "Usage: juanji" in out
     if command not in ([], ["explain"]):
         assert "Example: juanji " + " ".join(command) in " ".join(out.split())
+
+
+def test_version(run: Run) -> None:
+    assert run("--version") == (0, f"juanji {juanji.__version__}\n", "")
+
+
+def test_python_m_juanji(tmp_path: Path) -> None:
+    ran = subprocess.run([sys.executable, "-m", "juanji", "--version"], cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
+    assert (ran.returncode, ran.stdout) == (0, f"juanji {juanji.__version__}\n")
 
 
 def test_no_command_prints_help(run: Run) -> None:

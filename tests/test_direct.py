@@ -129,8 +129,8 @@ def test_every_kind_of_schedule_gives_the_same_numbers(name: str, dtype: str) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
 @pytest.mark.parametrize("name", LARGE)
-def test_every_schedule_gives_the_same_numbers(name: str, dtype: str) -> None:
-    agree(name, dtype, 1000)
+def test_many_schedules_give_the_same_numbers(name: str, dtype: str) -> None:
+    agree(name, dtype, 25)
 
 
 def test_the_table_meets_every_kind() -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from juanji.errors import DtypeError, FileError, JuanjiError, ShapeError
+from juanji.errors import ArgumentError, DtypeError, FileError, JuanjiError, ShapeError
 from juanji.image import read, write
 
 RANDOM = np.random.default_rng(7)
@@ -131,6 +131,23 @@ def test_writing_replaces_whole_files_and_follows_links(tmp_path: Path) -> None:
     assert not mode & stat.S_IXUSR
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="other permissions")
+def test_permissions_are_kept_and_read_only_files_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.png"
+    write(path, SMOOTH)
+    path.chmod(0o640)
+    write(path, COLOUR)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    path.chmod(0o440)
+    monkeypatch.setattr(os, "access", lambda path, mode: bool(path.stat().st_mode & stat.S_IWUSR))  # the superuser may write anywhere
+    with pytest.raises(FileError, match=r"a\.png: is read-only"):
+        write(path, SMOOTH)
+    monkeypatch.undo()
+    assert (read(path) == COLOUR).all()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o440
+    assert os.listdir(tmp_path) == ["a.png"]
+
+
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.png"
     write(path, SMOOTH)
@@ -188,11 +205,14 @@ def truncated(suffix: str, keep: float) -> Callable[[Path], object]:
         (lambda folder: write(folder / "a.jpg", np.zeros((3, 3, 4), "uint8")), DtypeError, "holds no colour with alpha picture; use .png"),
         (lambda folder: write(folder / "a.jpg", np.zeros((3, 3), "uint16")), DtypeError, "holds no 16-bit grey picture; use .png or .tif"),
         (lambda folder: write(folder / "a.pgm", COLOUR), DtypeError, "PPM holds no colour picture"),
-        (lambda folder: write(folder / "a.png", np.zeros((3, 3, 3), "uint16")), DtypeError, "(image // 257).astype('uint8')"),
+        (lambda folder: write(folder / "a.png", np.zeros((3, 3, 3), "uint16")), DtypeError, "divide it by 257"),
         (lambda folder: write(folder / "a.png", COLOUR / 255), DtypeError, "image has dtype float64; picture files hold uint8 or uint16"),
         (lambda folder: write(folder / "a.png", COLOUR[0, 0]), ShapeError, "image of shape (3,) must be"),
         (lambda folder: write(folder / "a.png", np.zeros((3, 3, 5), "uint8")), ShapeError, "up to 4 channels"),
         (lambda folder: write(folder / "a.png", COLOUR[:0]), ShapeError, "at least one pixel"),
+        (lambda folder: write(COLOUR, str(folder / "a.png")), ArgumentError, "path is of type ndarray, but must be the name of a file"),  # type: ignore[arg-type]
+        (lambda folder: read(5), ArgumentError, "path is of type int"),  # type: ignore[arg-type]
+        (lambda folder: write(folder / "a.png", [[1, 2], [3]]), ShapeError, "image must be an array"),
         (lambda folder: write(folder / "a.npy", np.array([None])), DtypeError, "image has dtype object"),
     ],
 )  # fmt: skip

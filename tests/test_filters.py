@@ -182,6 +182,18 @@ def test_five_channels_and_one() -> None:
     many = RANDOM.random((6, 7, 5))
     assert ji.filter(many, "mean", channel_axis=2).shape == (6, 7, 5)
     assert (ji.filter(GREY[..., None], "mean", channel_axis=2)[..., 0] == ji.filter(GREY, "mean")).all()
+    for name in ("mean", "sobel"):
+        assert (ji.filter(GREY[..., None], name) == ji.filter(GREY, name)[..., None]).all(), "one channel is seen as such"
+    assert (ji.outline(GREY[..., None]) == ji.outline(GREY)).all()
+
+
+def test_parameters_of_named_kernels() -> None:
+    assert (ji.filter(GREY, "mean", size=5) == ji.mean(GREY, 5)).all()
+    assert (ji.filter(COLOUR, "gaussian", sigma=2, size=7, boundary="edge") == ji.gaussian(COLOUR, 2, 7, boundary="edge")).all()
+
+
+def test_a_constant_that_is_not_finite_passes_into_float_pictures() -> None:
+    assert np.isnan(ji.mean(GREY.astype("float32"), boundary=("constant", np.nan))[0]).all()
 
 
 # Any picture, kernel, boundary and stride
@@ -334,6 +346,17 @@ def test_signed_results_on_grey() -> None:
         (lambda: ji.filter(GREY, "mean", stride=(1, 2, 3)), ArgumentError, "stride"),
         (lambda: ji.filter(GREY, "mean", boundary="mirror"), ArgumentError, "boundary (='mirror')"),
         (lambda: ji.sharpen(GREY, 7), ArgumentError, "centre (=7) must be 9 or 5"),
+        (lambda: ji.sharpen(GREY, centre=[9]), ArgumentError, "centre (=[9]) must be 9 or 5"),  # type: ignore[arg-type]
+        (lambda: ji.filter(GREY, "mean", dtype="float99"), DtypeError, "dtype (='float99') must be an element type"),
+        (lambda: ji.filter(GREY, [[1, 2], [3]]), ShapeError, "kernel must be an array, but its rows have different lengths"),
+        (lambda: ji.gaussian([[1, 2], [3]]), ShapeError, "image must be an array"),
+        (lambda: ji.sobel([[1, 2], [3]]), ShapeError, "image must be an array"),
+        (lambda: ji.filter(GREY, "sobel", sigma=2), ArgumentError, "kernel (='sobel') takes no parameter, not sigma"),
+        (lambda: ji.filter(GREY, "mean", boundry="edge"), ArgumentError, "kernel (='mean') takes size, not boundry"),
+        (lambda: ji.filter(GREY, [[1]], size=3), ArgumentError, "size is no argument of filter"),
+        (lambda: ji.mean(GREY, boundary=("constant", np.nan)), ArgumentError, "boundary (=nan) must be finite for a picture of uint8"),
+        (lambda: ji.mean(GREY, boundary=("edge", ("constant", -np.inf))), ArgumentError, "(=-inf) must be finite"),
+        (lambda: ji.mean(GREY > 9, boundary=("constant", np.nan), dtype="float32"), ArgumentError, "for a picture of bool"),
         (lambda: ji.laplacian(GREY, 5), ArgumentError, "neighbours (=5) must be 4 or 8"),
     ],
 )  # fmt: skip

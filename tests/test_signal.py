@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from juanji.errors import ArgumentError, JuanjiError, NotBuiltError, ShapeError
+from juanji.errors import ArgumentError, DtypeError, JuanjiError, NotBuiltError, ShapeError
 from juanji.signal import convolve, correlate
 
 Array = npt.NDArray[Any]
@@ -187,6 +187,15 @@ def test_views_are_left_alone() -> None:
         (lambda: convolve(np.ones((2, 3)), np.ones(3), "valid", axes=0), ShapeError, "must fit inside a"),
         (lambda: convolve(np.ones(3, object), np.ones(3)), JuanjiError, "object"),
         (lambda: convolve(["a"], [1.0]), JuanjiError, "dtype"),
+        (lambda: convolve("abc", "d"), DtypeError, "a is of type str, but must be an array of numbers"),
+        (lambda: convolve(np.array(None), np.array(None)), DtypeError, "a is of type ndarray"),
+        (lambda: convolve([1.0], np.zeros(2, "M8[s]")), DtypeError, "k has dtype datetime64[s]"),
+        (lambda: convolve(np.zeros(2, "f4,f4"), [1.0]), DtypeError, "a has dtype"),
+        (lambda: convolve([[1.0, 2.0], [3.0]], [1.0]), ShapeError, "a must be an array, but its rows have different lengths"),
+        (lambda: convolve([1.0], [[1.0, 2.0], [3.0]]), ShapeError, "k must be an array"),
+        (lambda: correlate([1.0, 2.0], [1 + 2j]), NotBuiltError, "k of complex128 is not built yet"),
+        (lambda: convolve([1 + 2j, 2.0], [1.0]), NotBuiltError, "a of complex128"),
+        (lambda: convolve([1, 2, 3], [1, 1]), NotBuiltError, "float32 and float64 are: use np.asarray(a).astype(float)"),
     ],
 )  # fmt: skip
 def test_bad_input(call: Callable[[], Array], kind: type[JuanjiError], message: str) -> None:

@@ -26,6 +26,7 @@ from juanji.messages import say
 
 if TYPE_CHECKING:
     from juanji.image.filters import Array, Prepared
+    from juanji.planner import Plan
     from juanji.spec import Convolution
 
 messages.use(messages.choose(sys.argv[1:], os.environ))  # the help texts below are fixed when this module is loaded
@@ -46,10 +47,17 @@ explain = typer.Typer(no_args_is_help=True)
 app.add_typer(explain, name="explain", help=say("explain"))
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"juanji {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def common(
     lang: Annotated[Language | None, typer.Option(help=say("option.lang"))] = None,
     debug: Annotated[bool, typer.Option("--debug", help=say("option.debug"))] = False,
+    version: Annotated[bool, typer.Option("--version", help=say("option.version"), callback=_version, is_eager=True)] = False,
 ) -> None:
     if lang is not None:
         messages.use(lang.value)
@@ -121,7 +129,7 @@ def _print_json(values: dict[str, Any]) -> None:
 def filter_command(
     photo: Annotated[Path, typer.Argument(help=say("filter.photo"))],
     kernel: Annotated[str, typer.Option("--kernel", "-k", help=say("filter.kernel", names=", ".join([*kernels.PAIRS, *kernels.names()])))],
-    output: Annotated[Path, typer.Option("--output", "-o", help=say("filter.output"))],
+    output: Annotated[str, typer.Option("--output", "-o", help=say("filter.output"))],
     size: Annotated[int | None, typer.Option(help=say("filter.size"))] = None,
     sigma: Annotated[float | None, typer.Option(help=say("filter.sigma"))] = None,
     amount: Annotated[float | None, typer.Option(help=say("filter.amount"))] = None,
@@ -141,10 +149,16 @@ def filter_command(
     if signed and kernel in kernels.PAIRS:
         first, second = kernels.PAIRS[kernel]
         raise ArgumentError(say("filter.no_sign", kernel=kernel, first=first, second=second))
-    if output.exists() and photo.exists() and output.samefile(photo):
+    derivative = filters.is_derivative(chosen)
+    if signed and not derivative:
+        raise ArgumentError(say("filter.no_derivative", kernel=kernel))
+    target = Path(output)
+    if target.suffix.lower() not in files.SUFFIXES:
+        raise ArgumentError(say("filter.bad_output", output=output, suffixes=", ".join(files.SUFFIXES)))
+    if target.exists() and photo.exists() and target.samefile(photo):
         raise ArgumentError(say("filter.itself", output=output))
     image = _read(photo)
-    on_grey = image.dtype.kind == "u" and (signed or filters.is_derivative(chosen))
+    on_grey = image.dtype.kind == "u" and derivative
     prepared = filters.prepare(
         image,
         chosen,
@@ -152,17 +166,18 @@ def filter_command(
         dtype="float32" if on_grey else None,
         stride=_numbers("--stride", stride, "2x1"),
     )
-    _talk(_seen(photo, prepared))
     with _waiting(say("filter.waiting", photo=photo.name)):
         result, first_call, warm = _timed(prepared, threads)
     if on_grey:
         result = filters.on_grey(result, prepared, signed=signed)
-    files.write(output, result)
+    files.write(target, result)
     plan = prepared.plan
-    _talk(f"{kernel}: {plan.report(warm)}")
-    if whole_plan:
-        _talk(str(plan))
-    _talk(say("filter.time", first=_time(first_call), warm=_time(warm)))
+    used = _workers(plan, threads)
+    share = plan.share(warm) / min(used, plan.machine.cores)
+    _talk(say("filter.done", **_seen(photo, prepared), kernel=kernel, output=output))
+    _talk(str(plan) if whole_plan else say("filter.in_short", algorithm=plan.algorithm, schedule=str(plan.schedule).partition(",")[0]))
+    told = {"warm": _time(warm), "threads": used, "share": f"{share:.0%}", "limit": say(f"limit.{plan.limit.name}")}
+    _talk(say("filter.time" if warm < first_call else "filter.once", first=_time(first_call), **told))
     if as_json:
         _print_json(
             {
@@ -173,7 +188,8 @@ def filter_command(
                 "dtype": result.dtype,
                 "first_call": first_call,
                 "warm": warm,
-                "share": plan.share(warm),
+                "threads": used,
+                "share": share,
                 "plan": plan.explain(),
             }
         )
@@ -186,7 +202,7 @@ def _timed(prepared: "Prepared", threads: int | None) -> tuple["Array", float, f
     start = time.perf_counter()
     result = prepared.run(threads)
     first = time.perf_counter() - start
-    if first > 2:  # long calls are not repeated for the sake of a figure
+    if first > 0.3:  # long calls are not repeated for the sake of a figure
         return result, first, first
     warm, until = first, time.perf_counter() + 0.2
     while time.perf_counter() < until:
@@ -194,6 +210,13 @@ def _timed(prepared: "Prepared", threads: int | None) -> tuple["Array", float, f
         prepared.convolve(threads)
         warm = min(warm, time.perf_counter() - start)
     return result, first, warm
+
+
+def _workers(plan: "Plan", threads: int | None) -> int:
+    """How many threads a run of the plan has, as `run.run_items` settles it."""
+    from juanji import run
+
+    return min(run.thread_count(threads), max(plan.program.items, 1), int(plan.cycles / run.THREAD_CYCLES) or 1)
 
 
 def _read(photo: Path) -> "Array":
@@ -207,17 +230,17 @@ def _read(photo: Path) -> "Array":
         _talk(str(warning.message))
     if image.dtype.name not in ("uint8", "uint16", "float32", "float64"):
         raise FileError(f"{photo}: holds {image.dtype}; a picture is uint8, uint16, float32 or float64")
+    if image.ndim not in (2, 3) or (image.ndim == 3 and not 1 <= image.shape[2] <= 4):
+        raise FileError(say("filter.bad_shape", photo=photo, shape="×".join(map(str, image.shape))))
     return image
 
 
-def _seen(photo: Path, prepared: "Prepared") -> str:
+def _seen(photo: Path, prepared: "Prepared") -> dict[str, object]:
+    """What the picture is, as fields of a message."""
     shape = prepared.picture.pixels.shape
-    if prepared.picture.channels is None:
-        channels = say("channels.grey")
-    else:
-        names = {2: "channels.alpha", 3: "channels.colour", 4: "channels.both"}
-        channels = say(names.get(shape[-1], "channels.other"), count=shape[-1])
-    return say("filter.read", photo=photo.name, width=shape[1], height=shape[0], channels=channels, dtype=prepared.picture.pixels.dtype)
+    names = {1: "channels.grey", 2: "channels.alpha", 3: "channels.colour", 4: "channels.both"}
+    channels = say(names[1 if prepared.picture.channels is None else shape[-1]])
+    return {"photo": photo.name, "width": shape[1], "height": shape[0], "channels": channels, "dtype": prepared.picture.pixels.dtype}
 
 
 def _kernel(text: str, parameters: dict[str, float]) -> "str | Array":
@@ -238,23 +261,39 @@ def _kernel(text: str, parameters: dict[str, float]) -> "str | Array":
         raise ArgumentError(say("filter.bad_kernel", kernel=text, names=", ".join([*kernels.PAIRS, *kernels.names()])))
     try:
         if inline:
-            return np.array(json.loads(text), np.float64)
+            return _rows(json.loads(text))
         match path.suffix.lower():
             case ".npy":
-                return np.asarray(np.load(path, allow_pickle=False))
+                return _rows(np.load(path, allow_pickle=False))
             case ".json":
-                return np.array(json.loads(path.read_text("utf-8")), np.float64)
+                return _rows(json.loads(path.read_text("utf-8")))
             case _:
-                return np.loadtxt(path, ndmin=2, delimiter="," if "," in path.read_text("utf-8") else None)
+                lines = [line.partition("#")[0].replace(",", " ").split() for line in path.read_text("utf-8").splitlines()]
+                return _rows([[float(word) for word in line] for line in lines if line])
     except FileNotFoundError:
         raise FileError(f"{path}: no such file") from None
     except OSError as error:
         raise FileError(f"{path}: {error.strerror or error}") from None
-    except (ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())
+    except (ValueError, EOFError) as error:
+        reason = f": {error}" if isinstance(error, json.JSONDecodeError) else ""
         if inline:
-            raise ArgumentError(f"--kernel (={text!r}) must be rows of numbers of one length: {reason}") from None
-        raise FileError(f"{path}: does not hold rows of numbers of one length: {reason}") from None
+            raise ArgumentError(say("filter.bad_rows", kernel=text) + reason) from None
+        raise FileError(say("filter.bad_rows_in", path=path) + reason) from None
+
+
+def _rows(values: Any) -> "Array":
+    """Rows of numbers, or an array, as a kernel; ValueError if it is none whose weights float32 holds."""
+    import numpy as np
+
+    if isinstance(values, list):
+        numbers = [[type(value) in (int, float) for value in row] for row in values if isinstance(row, list)]
+        if len(numbers) < len(values) or len({len(row) for row in numbers}) > 1 or not all(map(all, numbers)):
+            raise ValueError
+    largest = float(np.finfo(np.float32).max)
+    kernel = np.asarray(values)
+    if kernel.ndim != 2 or kernel.size == 0 or kernel.dtype.kind not in "fiu" or not (np.abs(kernel) <= largest).all():
+        raise ValueError
+    return kernel.astype(np.float64)
 
 
 def _boundary(text: str) -> str | tuple[str, float]:
@@ -262,9 +301,11 @@ def _boundary(text: str) -> str | tuple[str, float]:
     if not equals:
         return text
     try:
-        return mode, float(value)
+        if mode == "constant":
+            return mode, float(value)
     except ValueError:
-        raise ArgumentError(f"--boundary (={text!r}) must be a mode or constant=NUMBER") from None
+        pass
+    raise ArgumentError(say("bad_boundary", value=text))
 
 
 def _numbers(option: str, text: str, example: str) -> tuple[int, ...] | int:
@@ -382,6 +423,8 @@ def _several(option: str, text: str, example: str) -> tuple[int, ...]:
     numbers = _numbers(option, text, example)
     if isinstance(numbers, int):
         raise ArgumentError(say("bad_numbers", option=option, value=text, example=example))
+    if min(numbers) < 1:
+        raise ArgumentError(say("bad_sizes", option=option, value=text, example=example))
     return numbers
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,8 @@ from juanji.planner import Plan, plan_for
 from juanji.spec import Convolution
 
 Array = npt.NDArray[Any]
+
+MOST_PLANS = 4096  # calls whose plan is found without a look at their arguments
 
 
 def conv(
@@ -53,19 +53,16 @@ def conv(
     """
     x, w = _array("x", x), _array("w", w)
     bias = None if bias is None else _array("bias", bias, least=0)
-    single = x.ndim == spatial_axes(w.shape, sharing) + 1
+    options = {
+        "stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "boundary": boundary, "flip": flip,
+        "sharing": sharing, "layout": layout, "weight_layout": weight_layout, "activation": activation, "out_dtype": out_dtype,
+        "overflow": overflow,
+    }  # fmt: skip
+    single = x.ndim == spatial_axes(w.shape, _plain(sharing)) + 1
     if single:
         x = x[None]
         out = None if out is None else out[None]
-    options = (
-        ("stride", _key(stride)), ("padding", _key(padding)), ("dilation", _key(dilation)), ("groups", groups),
-        ("boundary", _key(boundary)), ("flip", flip), ("sharing", sharing), ("layout", layout), ("weight_layout", weight_layout),
-        ("activation", _key(activation)), ("out_dtype", out_dtype), ("overflow", overflow),
-    )  # fmt: skip
-    try:
-        chosen = _planned(x.shape, w.shape, x.dtype, w.dtype, bias is not None, options, algorithm, precision)
-    except TypeError:  # something that cannot be hashed, so cannot be right: the door says which
-        chosen = _planned.__wrapped__(x.shape, w.shape, x.dtype, w.dtype, bias is not None, options, algorithm, precision)
+    chosen = _planned((x.shape, w.shape, x.dtype, w.dtype, bias is not None), options, algorithm, precision)
     y = chosen(x, w, bias, out=out, threads=threads)
     return y[0] if single else y
 
@@ -96,10 +93,11 @@ def plan(
     >>> plan((1, 3, 224, 224), (64, 3, 7, 7), stride=2, padding=3).spec.y_shape
     (1, 64, 112, 112)
     """
-    taps = None
+    taps, sharing = None, _plain(sharing)
     kind = parse_dtype("dtype", dtype)
     w_dtype = kind if kind.kind == "f" else np.dtype("float32")
     if isinstance(w, np.ndarray):
+        w = _array("w", w)
         shape, w_dtype = w.shape, w.dtype
         spatial_axes(shape, sharing)  # refuses an array that is no set of weights
         if sharing == "shared":
@@ -108,11 +106,12 @@ def plan(
                 taps = None
     else:
         shape = tuple(w) if isinstance(w, Iterable) else (w,)
-    spec = describe(
-        x_shape, shape, dtype=dtype, w_dtype=w_dtype, out_dtype=out_dtype, bias=bias, stride=stride, padding=padding,
-        dilation=dilation, groups=groups, boundary=boundary, flip=flip, sharing=sharing, layout=layout,
-        weight_layout=weight_layout, activation=activation, overflow=overflow, taps=taps,
-    )  # fmt: skip
+    options = {
+        "stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "boundary": boundary, "flip": flip,
+        "layout": layout, "weight_layout": weight_layout, "activation": activation, "out_dtype": out_dtype, "overflow": overflow,
+    }  # fmt: skip
+    plain: dict[str, Any] = {name: _plain(value) for name, value in options.items()}
+    spec = describe(x_shape, shape, dtype=dtype, w_dtype=w_dtype, bias=bias, sharing=sharing, taps=taps, **plain)
     return plan_for(spec, algorithm, precision)
 
 
@@ -131,18 +130,48 @@ def compute(
     return plan_for(spec, algorithm, precision)(x, w, bias, out=out, threads=threads)
 
 
-@lru_cache(maxsize=4096)
-def _planned(
-    x_shape: tuple[int, ...],
-    w_shape: tuple[int, ...],
-    x_dtype: np.dtype[Any],
-    w_dtype: np.dtype[Any],
-    bias: bool,
-    options: tuple[tuple[str, Any], ...],
-    algorithm: str,
-    precision: str,
-) -> Plan:
-    return plan_for(describe(x_shape, w_shape, dtype=x_dtype, w_dtype=w_dtype, bias=bias, **dict(options)), algorithm, precision)
+_plans: dict[Any, Plan] = {}
+
+
+Arrays = tuple[tuple[int, ...], tuple[int, ...], np.dtype[Any], np.dtype[Any], bool]  # shapes and types of x and w, whether biased
+
+
+def _planned(arrays: Arrays, options: dict[str, Any], algorithm: str, precision: str) -> Plan:
+    """The plan of a call, found by its arguments as they are written, before any of them is looked at."""
+    key = (arrays, *map(_key, options.values()), _key(algorithm), _key(precision))
+    try:
+        kept = _plans.get(key)
+    except TypeError:  # something that cannot be hashed, so cannot be right: what follows says which
+        return _described(arrays, options, algorithm, precision)
+    if kept is None:
+        kept = _described(arrays, options, algorithm, precision)
+        if len(_plans) >= MOST_PLANS:
+            _plans.clear()
+        _plans[key] = kept
+    return kept
+
+
+def _described(arrays: Arrays, options: dict[str, Any], algorithm: str, precision: str) -> Plan:
+    x_shape, w_shape, x_dtype, w_dtype, bias = arrays
+    plain = {name: _plain(value) for name, value in options.items()}
+    return plan_for(describe(x_shape, w_shape, dtype=x_dtype, w_dtype=w_dtype, bias=bias, **plain), algorithm, precision)
+
+
+def _plain(value: Any) -> Any:
+    """An array as the lists or the number that it stands for."""
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _key(value: Any) -> Any:
+    """A value as part of a key: hashable, and equal only to what is written alike (1, 1.0 and True are three things)."""
+    kind = type(value)
+    if kind is int or kind is str or value is None:
+        return value
+    if kind is tuple or kind is list:
+        return (kind, *map(_key, value))
+    if isinstance(value, np.ndarray):
+        return (kind, value.dtype, value.shape, value.tobytes())
+    return (kind, repr(value)) if isinstance(value, float | np.floating) else (kind, value)
 
 
 def _array(name: str, value: npt.ArrayLike, least: int = 1) -> Array:
@@ -151,7 +180,7 @@ def _array(name: str, value: npt.ArrayLike, least: int = 1) -> Array:
         array = np.asarray(value)
     except ValueError:
         raise ArgumentError(f"{name} is no array: its nested sequences differ in length") from None
-    if array.dtype.kind not in "fcbiuV" or array.dtype.hasobject:
+    if array.dtype.kind not in "fcbiuV" or array.dtype.hasobject or array.dtype.type is np.void:
         raise DtypeError(f"{name} has dtype {array.dtype}, which is not a number that can be multiplied and added")
     if array.ndim < least:
         raise ShapeError(f"{name} is a single number; it needs channels and at least one spatial axis")
@@ -168,12 +197,3 @@ def _canonical_axes(w: Array, weight_layout: str | None, layout: str) -> Array:
             return np.moveaxis(w, -1, 1)
         case _:  # "OI*", or a name that `describe` refuses
             return w
-
-
-def _key(value: Any) -> Any:
-    """The same value, hashable and equal to itself."""
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return tuple(_key(v) for v in value)
-    return math.nan if isinstance(value, float) and math.isnan(value) else value

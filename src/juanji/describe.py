@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import lru_cache
 from numbers import Real
 from typing import Any, SupportsIndex, TypeGuard, cast
@@ -290,7 +290,7 @@ def _shape(name: str, shape: object) -> tuple[int, ...]:
 
 def _several(value: object) -> TypeGuard[Iterable[Any]]:
     """Whether a value is a sequence rather than one number or word; arrays without axes are numbers."""
-    return isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1) > 0
+    return isinstance(value, Iterable) and not isinstance(value, str | Set | Mapping) and getattr(value, "ndim", 1) > 0
 
 
 def _integer(name: str, value: object, least: int) -> int:

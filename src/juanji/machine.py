@@ -21,6 +21,7 @@ import numpy as np
 from juanji.errors import CompileError, NotBuiltError
 from juanji.jit import store
 from juanji.jit.emit import I64, PTR, Emitter
+from juanji.jit.lock import compiling
 from juanji.jit.target import Target
 
 CHAINS = 12  # independent multiply-adds in flight: enough to hide their latency on any machine, few enough for 16 registers
@@ -59,10 +60,16 @@ class Machine:
         return self.peak_f64 if dtype == "float64" else self.peak_f32
 
 
-@lru_cache(maxsize=1)
 def probe() -> Machine:
     """The machine this process runs on."""
-    key = f"{_processor()}-machine"
+    with compiling:
+        return _probe()
+
+
+@lru_cache(maxsize=1)
+def _probe() -> Machine:
+    names = [f.name for f in dataclasses.fields(Machine) + dataclasses.fields(Target)]
+    key = hashlib.sha256(f"{_processor()} {names}".encode()).hexdigest()  # another version may keep other facts
     kept = store.read(key)
     if kept is not None:
         facts = json.loads(kept)

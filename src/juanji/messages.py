@@ -12,6 +12,7 @@ TABLE: dict[str, tuple[str, str]] = {
     ),
     "option.lang": ("Language of the messages: en or zh. By the locale if not given.", "消息语言：en 或 zh；缺省时按系统区域设置。"),
     "option.debug": ("Show the traceback of an error.", "出错时显示调用栈。"),
+    "option.version": ("Print the version.", "打印版本。"),
     "option.json": ("Print one JSON object to standard output.", "在标准输出打印一个 JSON 对象。"),
     "option.threads": ("How many threads; all cores if not given.", "线程数；缺省时使用所有核心。"),
     "option.boundary": (
@@ -44,20 +45,26 @@ TABLE: dict[str, tuple[str, str]] = {
         "权重之和为零的核是导数：写出其绝对值，除非使用 --signed。",
     ),
     "filter.waiting": ("filtering {photo}", "正在滤波 {photo}"),
-    "filter.read": (
-        "{photo}: {width}×{height} pixels, {channels}, {dtype}",
-        "{photo}：{width}×{height} 像素，{channels}，{dtype}",
+    "filter.done": (
+        "{photo}: {width}×{height} pixels, {channels}, {dtype}, through {kernel} to {output}",
+        "{photo}：{width}×{height} 像素，{channels}，{dtype}，经 {kernel} 写入 {output}",
     ),
+    "filter.in_short": ("plan: {algorithm}, {schedule}", "计划：{algorithm}，{schedule}"),
     "channels.grey": ("grey", "灰度"),
     "channels.alpha": ("grey with alpha", "灰度加透明度"),
     "channels.colour": ("colour", "彩色"),
     "channels.both": ("colour with alpha", "彩色加透明度"),
-    "channels.other": ("{count} channels", "{count} 个通道"),
     "filter.time": (
-        "first call {first}, machine code made or loaded; then {warm} for the convolution",
-        "首次调用 {first}（生成或载入机器码）；此后每次卷积 {warm}",
+        "time: {warm} for the convolution, threads: {threads}, {share} of their {limit} limit"
+        " (first run {first}, machine code made or loaded)",
+        "卷积时间：{warm}，线程：{threads}，达到其{limit}极限的 {share}（首次运行 {first}，含生成或载入机器码）",
     ),
-    "filter.wrote": ("wrote {output}", "已写入 {output}"),
+    "filter.once": (
+        "time: {first}, machine code made or loaded in it, threads: {threads}, {share} of their {limit} limit",
+        "时间：{first}（含生成或载入机器码），线程：{threads}，达到其{limit}极限的 {share}",
+    ),
+    "limit.multiply-add": ("multiply-add", "乘加"),
+    "limit.copying": ("copying", "内存复制"),
     "filter.itself": (
         "-o (={output}) is the photo itself; name another file",
         "-o（={output}）就是原图；请另取文件名",
@@ -65,6 +72,26 @@ TABLE: dict[str, tuple[str, str]] = {
     "filter.no_sign": (
         "--signed: {kernel} is a magnitude and has no sign; use {first} or {second}",
         "--signed：{kernel} 是幅值，没有符号；请用 {first} 或 {second}",
+    ),
+    "filter.no_derivative": (
+        "--signed: the weights of {kernel} do not add up to zero, so there is no sign to show; leave --signed out",
+        "--signed：{kernel} 的权重之和不为零，没有可显示的符号；请去掉 --signed",
+    ),
+    "filter.bad_output": (
+        "-o (={output!r}) must name a file that ends in one of {suffixes}",
+        "-o（={output!r}）必须是以下列后缀之一结尾的文件名：{suffixes}",
+    ),
+    "filter.bad_shape": (
+        "{photo}: has shape {shape}; a picture is H×W or H×W×C with 1 to 4 channels",
+        "{photo}：形状为 {shape}；图片应为 H×W，或有 1 至 4 个通道的 H×W×C",
+    ),
+    "filter.bad_rows": (
+        "--kernel (={kernel!r}) must be rows of finite numbers, all of one length, such as [[0,1,0],[1,-4,1],[0,1,0]]",
+        "--kernel（={kernel!r}）必须是等长的若干行有限数值，例如 [[0,1,0],[1,-4,1],[0,1,0]]",
+    ),
+    "filter.bad_rows_in": (
+        "{path}: does not hold a kernel: rows of finite numbers, all of one length",
+        "{path}：不是卷积核：应为等长的若干行有限数值",
     ),
     "filter.bad_kernel": (
         "--kernel (={kernel!r}) must be a name ({names}), rows '[[...]]', or a .npy, .json or .txt file",
@@ -77,6 +104,14 @@ TABLE: dict[str, tuple[str, str]] = {
     "bad_numbers": (
         "{option} (={value!r}) must be whole numbers joined by x, such as {example}",
         "{option}（={value!r}）必须是用 x 连接的整数，例如 {example}",
+    ),
+    "bad_boundary": (
+        "--boundary (={value!r}) must be a mode or constant=NUMBER",
+        "--boundary（={value!r}）必须是一种模式，或 constant=数值",
+    ),
+    "bad_sizes": (
+        "{option} (={value!r}) must be sizes of at least 1 joined by x, such as {example}",
+        "{option}（={value!r}）必须是用 x 连接的尺寸，每个至少为 1，例如 {example}",
     ),
     "info": ("This machine, the versions, the caches.", "本机、版本与缓存。"),
     "info.example": ("Example: juanji info --json", "示例：juanji info --json"),

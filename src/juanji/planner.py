@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,12 +13,14 @@ import numpy.typing as npt
 from juanji import machine as machines
 from juanji.algorithms import direct
 from juanji.algorithms.costs import FMA_PER_CYCLE
+from juanji.algorithms.problem import contiguous_strides
 from juanji.errors import ArgumentError, DtypeError, NotBuiltError, ShapeError
 from juanji.jit.arguments import HEAD
 from juanji.jit.load import load
 from juanji.jit.memory import address, empty_aligned
 from juanji.jit.program import Program, Row
 from juanji.jit.store import Code
+from juanji.kept import kept
 from juanji.machine import Machine
 from juanji.run import run_items
 from juanji.spec import Convolution
@@ -96,7 +98,7 @@ class Plan:
         self._skipped = _skipped(spec)
         self._y_shape, self._y_dtype = spec.y_shape, np.dtype(spec.dtypes.y)
 
-    @cached_property
+    @kept
     def code(self) -> Code:
         """The machine code, compiled or read from disk when it is first wanted."""
         return load(self.program.code, self.program.emit, self.machine.target, machines.identity())
@@ -196,7 +198,7 @@ class Plan:
         y = empty_aligned(self._y_shape, self._y_dtype) if out is None else self._check_out(out, x)
         if y.size == 0:
             return y
-        row = self._rows.get(x.strides) or self._new_row(x.strides)
+        row = self._rows.get(x.strides) or self._new_row(x)
         row = type(row).from_buffer_copy(row)
         row[X], row[W], row[BIAS], row[Y] = address(x), operands.w_at, operands.bias_at, address(y)
         run_items(self.code, row, self.program.items, self.program.scratch, self.cycles, threads)
@@ -218,10 +220,13 @@ class Plan:
             return x
         return x if flags.aligned and self.program.fits(x.shape, x.strides, x.itemsize) else np.ascontiguousarray(x)
 
-    def _new_row(self, strides: tuple[int, ...]) -> Row:
-        row = self.program.row(strides)
+    def _new_row(self, x: Array) -> Row:
+        # An axis of one element may have any stride; the one of a close array is what the addresses are reckoned with.
+        close = contiguous_strides(x.shape, x.itemsize)
+        strides = (c if length == 1 else s for length, s, c in zip(x.shape, x.strides, close, strict=True))
+        row = self.program.row(tuple(strides))
         if len(self._rows) < MOST_ROWS:
-            self._rows[strides] = row
+            self._rows[x.strides] = row
         return row
 
     def _check_out(self, out: Array, x: Array) -> Array:

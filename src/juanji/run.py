@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from juanji.errors import ArgumentError
 from juanji.jit.arguments import HEAD
+from juanji.jit.lock import compiling
 from juanji.jit.program import Row
 from juanji.jit.store import Code
 
@@ -138,9 +139,9 @@ def _finish(others: list[Future[None]]) -> None:
 def _executor() -> ThreadPoolExecutor:
     """The process's threads, started when they are first wanted; their module is imported no earlier, it is slow to load."""
     global _pool
-    from concurrent.futures import ThreadPoolExecutor
+    with compiling, _pool_lock:
+        from concurrent.futures import ThreadPoolExecutor
 
-    with _pool_lock:
         if _pool is None:
             _pool = ThreadPoolExecutor(max(32, os.cpu_count() or 1), thread_name_prefix="juanji")
         return _pool

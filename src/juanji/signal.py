@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from juanji.describe import FLOATS, BoundaryLike, PerAxis, describe, parse_boundaries, per_axis
-from juanji.errors import ArgumentError, ShapeError
+from juanji.errors import ArgumentError, DtypeError, NotBuiltError, ShapeError
 from juanji.planner import Plan, plan_for
 from juanji.spec import ZERO, Boundary
 
@@ -78,7 +78,7 @@ def _slide(
     axes: int | Sequence[int] | None,
     threads: int | None,
 ) -> Array:
-    a, k = _promoted(np.asarray(a), np.asarray(k))
+    a, k = _promoted(_numbers("a", a), _numbers("k", k))
     if mode not in MODES:
         raise ArgumentError(f"mode (={mode!r}) must be one of {', '.join(MODES)}")
     along = _axes(a, k, axes)
@@ -144,11 +144,34 @@ def _padding(mode: str, length: int) -> tuple[int, int]:
 
 
 def _promoted(a: Array, k: Array) -> tuple[Array, Array]:
-    """Both in the type that NumPy promotes them to, where that can be computed; `describe` refuses the others by name."""
-    dtype = np.result_type(a, k) if a.dtype.kind in "fiub" and k.dtype.kind in "fiub" else None
+    """Both in the type that NumPy promotes them to, where that can be computed."""
+    dtype = np.result_type(a, k) if "V" not in (a.dtype.kind, k.dtype.kind) else None  # "V": bfloat16, which promotes with nothing
     if dtype is None or dtype.name not in FLOATS:
-        return a, k
+        advice = ": use np.asarray(a).astype(float)" if dtype is not None and dtype.kind in "iub" else ""
+        raise NotBuiltError(f"a of {a.dtype} with k of {k.dtype} is not built yet; {' and '.join(FLOATS)} are{advice}")
     return a.astype(dtype, copy=False), k.astype(dtype, copy=False)
+
+
+def _numbers(name: str, value: npt.ArrayLike) -> Array:
+    """The user's array, its element type one of numbers."""
+    array = array_of(name, value)
+    if array.dtype.kind not in "fcbiuV" or array.dtype.type is np.void:
+        given = f"has dtype {array.dtype}" if array.ndim else f"is of type {type(value).__name__}"
+        raise DtypeError(f"{name} {given}, but must be an array of numbers")
+    return array
+
+
+def array_of(name: str, value: npt.ArrayLike) -> Array:
+    """np.asarray, with one line for nested lists that are no array.
+
+    >>> array_of("a", [[1.0, 2.0], [3.0]])
+    Traceback (most recent call last):
+    juanji.errors.ShapeError: a must be an array, but its rows have different lengths
+    """
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise ShapeError(f"{name} must be an array, but its rows have different lengths") from None
 
 
 def _axes(a: Array, k: Array, axes: int | Sequence[int] | None) -> tuple[int, ...]:

@@ -3,13 +3,13 @@
 import itertools
 import math
 from dataclasses import dataclass, fields
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from juanji.boundary import MODES, ZERO, Boundary
 from juanji.errors import ArgumentError, ShapeError
+from juanji.kept import kept
 
 LAYOUTS = ("channels_first", "channels_last")
 WEIGHT_LAYOUTS = ("OI*", "*IO", "O*I")
@@ -86,7 +86,7 @@ class Convolution:
     def __hash__(self) -> int:
         return self._hash
 
-    @cached_property
+    @kept
     def _hash(self) -> int:
         return hash(tuple(getattr(self, field.name) for field in fields(self)))
 
@@ -99,7 +99,7 @@ class Convolution:
         """How many spatial axes."""
         return len(self.size)
 
-    @cached_property
+    @kept
     def output(self) -> tuple[int, ...]:
         """The output's spatial shape, floor((low + size + high − dilation·(kernel − 1) − 1) / stride) + 1 per axis."""
         return tuple(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from juanji.algorithms.costs import FEWEST_STEPS, MOST_TAPS
 from juanji.algorithms.loops import Spatial, loops
 from juanji.contraction import lower
+from juanji.kept import kept
 from juanji.machine import Machine
 from juanji.spec import Convolution
 
@@ -35,7 +35,7 @@ class Problem:
         taps = self.loops.taps
         self.taps = taps if taps is not None and len(taps) <= MOST_TAPS else None
 
-    @cached_property
+    @kept
     def block(self) -> int:
         """Channels of a block: the reduction runs over blocks, then taps, then the channels of the block.
 
@@ -86,7 +86,8 @@ class Tables:
 
     def __init__(self, problem: Problem, axes: Sequence[Spatial], offsets: npt.NDArray[np.int64] | None = None):
         outside = [axis.boundary.value if axis.boundary.constant else 0.0 for axis in axes]
-        constants = np.array([*outside, problem.spec.epilogue.parameter], problem.spec.dtypes.sum)
+        with np.errstate(over="ignore"):  # a constant too large for float32 is infinity there
+            constants = np.array([*outside, problem.spec.epilogue.parameter]).astype(problem.spec.dtypes.sum)
         maps = [axis.table for axis in axes[:-1]] + [axes[-1].border]  # lines are long, and only their ends need a map
         self.arrays: tuple[Array, ...] = (constants, *maps, *(() if offsets is None else (offsets,)))
         self.constants = constants.ctypes.data

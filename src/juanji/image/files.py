@@ -5,6 +5,7 @@ Arrays are uint8 or uint16, H×W or H×W×C with C = 2 (grey, alpha), 3 (R, G, B
 
 import os
 import secrets
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from juanji.errors import DtypeError, FileError, ShapeError
+from juanji.errors import ArgumentError, DtypeError, FileError, ShapeError
+from juanji.signal import array_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,6 +35,7 @@ FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
     ".ppm": ("PPM", ("L", "RGB", "I;16")),
 }
 KINDS = {"L": "grey", "LA": "grey with alpha", "RGB": "colour", "RGBA": "colour with alpha", "I;16": "16-bit grey"}
+SUFFIXES = (*FORMATS, ".npy")  # that `write` knows
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -45,7 +48,7 @@ def read(path: str | os.PathLike[str]) -> Array:
 
     Raises FileError with one line for a file that is missing, damaged, enormous or no picture.
     """
-    path = Path(path)
+    path = _path("read", path)
     if path.suffix.lower() == ".npy":
         return _open(path, lambda: np.asarray(np.load(path, allow_pickle=False)), "is not a NumPy array file")
     return _open(path, lambda: _read_picture(path), "is damaged")
@@ -54,18 +57,19 @@ def read(path: str | os.PathLike[str]) -> Array:
 def write(path: str | os.PathLike[str], image: npt.ArrayLike) -> None:
     """Write a picture in the format that the file's suffix names; `.npy` takes any array.
 
-    The file appears whole or not at all: it is written beside its place and then moved there.
+    The file appears whole or not at all: it is written beside its place and then moved there. A file that was there keeps its
+    permissions, and one that is read-only stays.
 
     Raises DtypeError or ShapeError for an array the format cannot hold, FileError for a place that cannot be written.
     """
-    path, array = Path(path), np.asarray(image)
+    path, array = _path("write", path), array_of("image", image)
     suffix = path.suffix.lower()
     if suffix == ".npy":
         if array.dtype.hasobject:
             raise DtypeError(f"image has dtype {array.dtype}, which a file cannot hold")
         return _write_whole(path, lambda file: np.save(file, array, allow_pickle=False))
     if suffix not in FORMATS:
-        raise FileError(f"{path}: unknown suffix {suffix!r}; use one of {', '.join([*FORMATS, '.npy'])}")
+        raise FileError(f"{path}: unknown suffix {suffix!r}; use one of {', '.join(SUFFIXES)}")
     name, kinds = FORMATS[suffix]
     kind = _kind(array)
     if kind not in kinds:
@@ -79,6 +83,13 @@ def write(path: str | os.PathLike[str], image: npt.ArrayLike) -> None:
     return _write_whole(path, lambda file: picture.save(file, format=name, **options))
 
 
+def _path(call: str, path: object) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        example = "write('out.png', image)" if call == "write" else "read('photo.jpg')"
+        raise ArgumentError(f"path is of type {type(path).__name__}, but must be the name of a file, as in {example}")
+    return Path(path)
+
+
 def _kind(array: Array) -> str:
     """Pillow's name for the kind of picture that an array is."""
     if array.dtype.name not in ("uint8", "uint16"):
@@ -90,7 +101,7 @@ def _kind(array: Array) -> str:
         if channels > 1:
             raise DtypeError(
                 f"image of shape {array.shape} has 16-bit channels, but only grey files hold 16 bits here;"
-                " use (image // 257).astype('uint8'), or write a .npy file"
+                " divide it by 257 and write 8 bits, or write a .npy file"
             )
         return "I;16"
     return ("L", "LA", "RGB", "RGBA")[channels - 1]
@@ -99,7 +110,7 @@ def _kind(array: Array) -> str:
 def _advice(kind: str) -> str:
     if kind == "I;16":
         return "use .png or .tif"
-    return "use .png, or drop the alpha with image[..., :-1]" if kind in ("LA", "RGBA") else "use .png"
+    return "use .png, or drop the alpha" if kind in ("LA", "RGBA") else "use .png"
 
 
 def _open(path: Path, load: Callable[[], Array], damaged: str) -> Array:
@@ -163,10 +174,14 @@ def _write_whole(path: Path, save: Callable[[IO[bytes]], object]) -> None:
         raise FileError(f"{path}: is a folder; name a file in it")
     if not target.parent.is_dir():
         raise FileError(f"{path}: the folder {path.parent} does not exist; make it first")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise FileError(f"{path}: is read-only; name another file, or change its permissions")
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         with open(part, "xb") as file:
             save(file)
+        if target.exists():
+            shutil.copymode(target, part)
         os.replace(part, target)
     except PermissionError:
         raise FileError(f"{path}: the folder {path.parent} may not be written") from None

@@ -11,6 +11,7 @@ the planner; this file only says how a picture is seen as one:
     a pair of derivatives     two features out, then their magnitude
 """
 
+import math
 import operator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,10 +20,11 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from juanji.describe import BoundaryLike, PerAxis, describe, parse_boundaries, per_axis
+from juanji.describe import BoundaryLike, PerAxis, describe, parse_boundaries, parse_dtype, per_axis
 from juanji.errors import ArgumentError, DtypeError, ShapeError
 from juanji.image import kernels
 from juanji.planner import Plan, plan_for
+from juanji.signal import array_of
 from juanji.spec import ZERO, Boundary
 
 Array = npt.NDArray[Any]
@@ -50,17 +52,20 @@ def filter(
     stride: PerAxis = 1,
     channel_axis: int | None = None,
     threads: int | None = None,
+    **parameters: Any,
 ) -> Array:
     """Correlate a picture with a 2-D kernel, given as an array or by name, and keep its size and element type.
 
     image: uint8, uint16, float32 or float64; H×W, or with channels. `channel_axis` says where those are; without it they are the last
-        axis of an array of three whose last has 2 to 4 entries. Axes left over are a stack of pictures. In the last position two channels
+        axis of an array of three whose last has 1 to 4 entries. Axes left over are a stack of pictures. In the last position two channels
         are grey and alpha, and four are colour and alpha: alpha is carried along, not filtered.
     kernel: centred on its element k // 2 along each axis; used as printed, not turned. The name of a pair ("sobel", "prewitt", "scharr",
         "gradient") gives the magnitude of its two derivatives; "outline" adds the colours up and gives a grey picture.
     boundary: one mode of `np.pad` for both axes or one for each; ("constant", value) too.
-    dtype: of the result. Integer results are rounded, half to even, and saturate; dtype="float32" keeps signs.
+    dtype: of the result, the picture's unless said. Integer results are rounded, half to even, and saturate, so that the negative half
+        of a derivative becomes 0; dtype="float32" keeps signs. (The command line writes the magnitude where the weights sum to zero.)
     stride: the result's pixels are [::stride, ::stride] of the result with stride 1.
+    parameters: those of a named kernel, as `kernels` has them: filter(image, "gaussian", sigma=2).
 
     Zeros in the kernel are skipped: a NaN under one does not reach the result.
 
@@ -71,8 +76,18 @@ def filter(
     array([  0., 800., 800.,   0.], dtype=float32)
     >>> filter(step, "mean")[1]
     array([  0,  67, 133, 200], dtype=uint8)
+    >>> filter(step, -kernels.sobel_x)[1]  # negative answers, and no sign to keep in uint8
+    array([0, 0, 0, 0], dtype=uint8)
     """
+    if parameters:
+        kernel = _with_parameters(kernel, parameters)
     return prepare(image, kernel, boundary=boundary, dtype=dtype, stride=stride, channel_axis=channel_axis).run(threads)
+
+
+def _with_parameters(kernel: npt.ArrayLike | str, parameters: dict[str, Any]) -> npt.ArrayLike:
+    if not isinstance(kernel, str):
+        raise ArgumentError(f"{next(iter(parameters))} is no argument of filter; only kernels given by name have parameters of their own")
+    return kernels.get(kernel, **parameters)
 
 
 @dataclass(frozen=True)
@@ -120,6 +135,10 @@ def prepare(
     summed = isinstance(kernel, str) and kernel in SUMMED and picture.channels is not None
     x = picture.colours() if summed else picture.planes()
     rows, columns = per_axis("stride", stride, 2, 1)
+    outside = parse_boundaries(boundary, 2)
+    for value in (side.value for side in outside if not math.isfinite(side.value)):
+        if pixels.dtype.kind != "f":
+            raise ArgumentError(f"the constant of boundary (={value}) must be finite for a picture of {pixels.dtype}")
     taps = (weights != 0).any(axis=0)
     plan = _planned(
         x.shape,
@@ -129,7 +148,7 @@ def prepare(
         weights.shape,
         taps.tobytes(),
         (rows, columns),
-        parse_boundaries(boundary, 2),
+        outside,
         summed,
     )
     if summed:
@@ -300,7 +319,7 @@ def on_grey(values: Array, prepared: Prepared, *, signed: bool) -> Array:
 
 def _pixels(image: npt.ArrayLike) -> Array:
     """The user's array in the machine's byte order, its element type checked."""
-    pixels = np.asarray(image)
+    pixels = array_of("image", image)
     if pixels.dtype.name not in (*PIXELS, "bool"):
         raise DtypeError(f"image has dtype {pixels.dtype}; a picture is {', '.join(PIXELS)}, as image.astype('float32') gives")
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
@@ -309,7 +328,7 @@ def _pixels(image: npt.ArrayLike) -> Array:
 def _result_dtype(pixels: np.dtype[Any], dtype: npt.DTypeLike | None) -> np.dtype[Any]:
     if dtype is None and pixels == np.bool_:
         raise DtypeError("image has dtype bool, which cannot hold a filtered picture; say dtype='float32', for example")
-    result = pixels if dtype is None else np.dtype(dtype)
+    result = pixels if dtype is None else parse_dtype("dtype", dtype)
     if result.name not in PIXELS:
         raise DtypeError(f"dtype (={result}) must be one of {', '.join(PIXELS)}")
     return result.newbyteorder("=")
@@ -324,17 +343,17 @@ def _channel_axis(shape: tuple[int, ...], channel_axis: int | None) -> int | Non
         return axis % n
     if n <= 2:
         return None
-    if n == 3 and 2 <= shape[-1] <= 4:
+    if n == 3 and 1 <= shape[-1] <= 4:
         return 2
     raise ShapeError(
-        f"image of shape {shape} is neither H×W nor H×W×C with 2 to 4 channels; channel_axis says which axis is not rows or columns,"
+        f"image of shape {shape} is neither H×W nor H×W×C with 1 to 4 channels; channel_axis says which axis is not rows or columns,"
         " 0 for a stack of grey pictures"
     )
 
 
 def _weights(kernel: npt.ArrayLike, work: np.dtype[Any], final: np.dtype[Any]) -> Array:
     """The kernel as a contiguous 2-D array of the type that is summed."""
-    given = np.asarray(kernel)
+    given = array_of("kernel", kernel)
     if given.dtype.kind not in "fiub":
         raise DtypeError(f"kernel has dtype {given.dtype}, but a picture's kernel is made of real numbers")
     if given.ndim != 2:
@@ -354,37 +373,66 @@ def _odd(weights: Array) -> float:
 
 
 def mean(image: npt.ArrayLike, size: int = 3, **options: Unpack[Options]) -> Array:
-    """The mean of `size`×`size` pixels, `size` odd."""
+    """Blur: every pixel becomes the mean of the `size`×`size` pixels around it, `size` odd.
+
+    The result has the picture's element type. The options are those of `filter`: boundary, dtype, stride, channel_axis, threads.
+    """
     return filter(image, kernels.mean(size), **options)
 
 
 def gaussian(image: npt.ArrayLike, sigma: float = 1.0, size: int | None = None, **options: Unpack[Options]) -> Array:
-    """Gaussian blur; the kernel ends at 4σ unless its odd `size` is given."""
+    """Gaussian blur: neighbours count by exp(−distance² / 2σ²), where `sigma` is in pixels.
+
+    The kernel ends at 4σ, as SciPy's does, unless its odd `size` is given; its weights sum to 1. The result has the picture's element
+    type. The options are those of `filter`: boundary, dtype, stride, channel_axis, threads.
+
+    >>> spot = np.zeros((3, 3), "uint8")
+    >>> spot[1, 1] = 255
+    >>> gaussian(spot, sigma=0.5, boundary="zero")[1]
+    array([ 21, 158,  21], dtype=uint8)
+    """
     return filter(image, kernels.gaussian(sigma, size), **options)
 
 
 def motion_blur(image: npt.ArrayLike, size: int = 9, angle: float = 0.0, **options: Unpack[Options]) -> Array:
-    """The mean along a line of `size` pixels, turned counter-clockwise by `angle` degrees."""
+    """Blur as a moving camera does: the mean along a line of `size` pixels (odd), turned counter-clockwise by `angle` degrees.
+
+    The result has the picture's element type. The options are those of `filter`: boundary, dtype, stride, channel_axis, threads.
+    """
     return filter(image, kernels.motion_blur(size, angle), **options)
 
 
 def unsharp(image: npt.ArrayLike, sigma: float = 1.0, amount: float = 1.0, **options: Unpack[Options]) -> Array:
-    """Sharpen by adding `amount` times the difference from the Gaussian blur."""
+    """Sharpen by unsharp masking: the picture and `amount` times its difference from its Gaussian blur of width `sigma`.
+
+    The result has the picture's element type and saturates. The options are those of `filter`: boundary, dtype, stride, channel_axis,
+    threads.
+    """
     return filter(image, kernels.unsharp(sigma, amount), **options)
 
 
 def sharpen(image: npt.ArrayLike, centre: int = 9, **options: Unpack[Options]) -> Array:
-    """Sharpen with centre 9 and eight −1, or with centre 5 and four −1."""
+    """Sharpen with the 3×3 kernel of centre 9 and eight −1 ("sharpen"), or of centre 5 and four −1 ("sharpen_5", the milder one).
+
+    The result has the picture's element type and saturates. The options are those of `filter`: boundary, dtype, stride, channel_axis,
+    threads.
+    """
     return filter(image, _choose("centre", centre, {9: "sharpen", 5: "sharpen_5"}), **options)
 
 
 def emboss(image: npt.ArrayLike, **options: Unpack[Options]) -> Array:
-    """A relief lit from the bottom right."""
+    """A relief lit from the bottom right; the weights sum to 1, so even surfaces keep their value.
+
+    The result has the picture's element type and saturates. The options are those of `filter`: boundary, dtype, stride, channel_axis,
+    threads.
+    """
     return filter(image, "emboss", **options)
 
 
 def sobel(image: npt.ArrayLike, **options: Unpack[Options]) -> Array:
-    """√(x² + y²) of the two Sobel derivatives; float32 for integer pictures.
+    """Edges: √(x² + y²) of the two Sobel derivatives, "sobel_x" along the columns and "sobel_y" along the rows.
+
+    float32 for integer pictures, unless dtype says otherwise. The options are those of `filter`.
 
     >>> float(sobel(np.array([[0, 0, 1], [0, 0, 1], [0, 0, 1]], "uint8"))[1, 1])
     4.0
@@ -393,38 +441,53 @@ def sobel(image: npt.ArrayLike, **options: Unpack[Options]) -> Array:
 
 
 def prewitt(image: npt.ArrayLike, **options: Unpack[Options]) -> Array:
-    """√(x² + y²) of the two Prewitt derivatives; float32 for integer pictures."""
+    """Edges: √(x² + y²) of the two Prewitt derivatives, rows of −1, 0, 1.
+
+    float32 for integer pictures, unless dtype says otherwise. The options are those of `filter`.
+    """
     return _derivative(image, "prewitt", options)
 
 
 def scharr(image: npt.ArrayLike, **options: Unpack[Options]) -> Array:
-    """√(x² + y²) of the two Scharr derivatives; float32 for integer pictures."""
+    """Edges: √(x² + y²) of the two Scharr derivatives, weights 3, 10, 3: four times as large as Sobel's.
+
+    float32 for integer pictures, unless dtype says otherwise. The options are those of `filter`.
+    """
     return _derivative(image, "scharr", options)
 
 
 def gradient(image: npt.ArrayLike, **options: Unpack[Options]) -> Array:
-    """√(x² + y²) of the two gradient kernels; float32 for integer pictures."""
+    """Edges: √(x² + y²) of the two gradient kernels as the texts print them, which are Prewitt's.
+
+    float32 for integer pictures, unless dtype says otherwise. The options are those of `filter`.
+    """
     return _derivative(image, "gradient", options)
 
 
 def laplacian(image: npt.ArrayLike, neighbours: int = 4, **options: Unpack[Options]) -> Array:
-    """The sum of the 4 or 8 neighbours less the pixel as many times; float32 for integer pictures."""
+    """The second derivative: the sum of the 4 or 8 `neighbours` less the pixel as many times, signed.
+
+    float32 for integer pictures, unless dtype says otherwise. The options are those of `filter`.
+    """
     return _derivative(image, _choose("neighbours", neighbours, {4: "laplacian", 8: "laplacian_8"}), options)
 
 
 def outline(image: npt.ArrayLike, **options: Unpack[Options]) -> Array:
-    """How far each pixel stands out from its eight neighbours, added up over the colours; float32 for integer pictures."""
+    """How far each pixel stands out from the mean of its eight neighbours, added up over the colours: a signed grey picture.
+
+    float32 for integer pictures, unless dtype says otherwise. The options are those of `filter`.
+    """
     return _derivative(image, "outline", options)
 
 
 def _derivative(image: npt.ArrayLike, name: str, options: Options) -> Array:
-    image = np.asarray(image)
+    image = array_of("image", image)
     if image.dtype.kind != "f" and options.get("dtype") is None:
         options = {**options, "dtype": np.float32}
     return filter(image, name, **options)
 
 
 def _choose(argument: str, value: int, names: dict[int, str]) -> str:
-    if value not in names:
+    if not isinstance(value, int | np.integer) or value not in names:
         raise ArgumentError(f"{argument} (={value!r}) must be {' or '.join(map(str, names))}")
     return names[value]

@@ -11,6 +11,7 @@ change along the columns (vertical lines), one that ends in _y to change along t
 import inspect
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -88,8 +89,7 @@ def motion_blur(size: int = 9, angle: float = 0.0) -> Kernel:
     (3, 1)
     """
     _check_size(size)
-    if not math.isfinite(angle):
-        raise ArgumentError(f"angle (={angle}) must be a finite number of degrees")
+    angle = _finite("angle", angle)
     # Each of the line's points is shared out among the four pixels around it, in proportion to its nearness.
     along = np.arange(size) - size // 2
     rows = np.round(-along * math.sin(math.radians(angle)), 9) + size // 2
@@ -111,8 +111,7 @@ def unsharp(sigma: float = 1.0, amount: float = 1.0) -> Kernel:
     >>> round(float(unsharp(2.0, 0.5).sum()), 12)
     1.0
     """
-    if not math.isfinite(amount):
-        raise ArgumentError(f"amount (={amount}) must be a finite number")
+    amount = _finite("amount", amount)
     kernel = -amount * gaussian(sigma)
     kernel[kernel.shape[0] // 2, kernel.shape[1] // 2] += 1 + amount
     return kernel
@@ -168,12 +167,28 @@ def __dir__() -> list[str]:
 
 def _check_size(size: int) -> None:
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1 or size % 2 == 0:
-        raise ArgumentError(f"size (={size!r}) must be an odd integer, so that the kernel has a centre")
+        raise ArgumentError(f"size (={size!r}) must be odd and positive, so that the kernel has a centre")
     if size > LARGEST:
         raise ArgumentError(f"size (={size}) must be at most {LARGEST}")
 
 
 def _positive(name: str, value: float) -> float:
-    if not math.isfinite(value) or value <= 0:
+    if not _is_finite(value) or value <= 0:
         raise ArgumentError(f"{name} (={value!r}) must be a positive number")
     return float(value)
+
+
+def _finite(name: str, value: float) -> float:
+    if not _is_finite(value):
+        raise ArgumentError(f"{name} (={value!r}) must be a finite number")
+    return float(value)
+
+
+def _is_finite(value: object) -> bool:
+    """Whether a value is a number that a float can hold."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False

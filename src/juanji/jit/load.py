@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from juanji.jit.lock import compiling
 from juanji.jit.store import Code, read, write
 from juanji.jit.target import Target
 
 MOST_KEPT = 512  # kernels in memory; plans keep their own alive beyond that
 
 _kept: OrderedDict[tuple[Any, ...], Code] = OrderedDict()
-_lock = threading.RLock()
 
 
 def load(key: Any, emit: Callable[[Any, Target], str], target: Target, identity: str) -> Code:
     """The code of `emit(key, target)`; `identity` stands for the machine, LLVM and the generator's source."""
     short = (key, target)
-    with _lock:
+    with compiling:
         code = _kept.get(short)
         if code is not None:
             _kept.move_to_end(short)
@@ -37,8 +35,3 @@ def load(key: Any, emit: Callable[[Any, Target], str], target: Target, identity:
         if len(_kept) > MOST_KEPT:
             _kept.popitem(last=False)
         return code
-
-
-if hasattr(os, "register_at_fork"):
-    # A child that is forked while another thread compiles would wait for that thread's lock for ever.
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)

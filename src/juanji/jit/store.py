@@ -19,6 +19,7 @@ from pathlib import Path
 
 MAGIC = b"juanji 1\n"
 MOST_BYTES = 1 << 24  # of one file
+READING = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # no links, and no waiting for a pipe's writer
 MOST_FILES = 4096  # in the folder; beyond that the oldest quarter goes
 
 
@@ -49,7 +50,7 @@ def read(key: str) -> bytes | None:
     if directory is None:
         return None
     try:
-        file = os.open(f"{key}.code", os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0), dir_fd=directory)
+        file = os.open(f"{key}.code", READING, dir_fd=directory)
     except OSError:
         return None
     finally:
@@ -112,7 +113,7 @@ def _open_folder(create: bool) -> int | None:
     try:
         if create:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        directory = os.open(path, READING | getattr(os, "O_DIRECTORY", 0))
     except OSError:
         return None
     if not _ours(os.fstat(directory)):

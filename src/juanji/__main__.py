@@ -1,0 +1,7 @@
+"""python -m juanji: the command line."""
+
+import sys
+
+from juanji.cli import main
+
+sys.exit(main())
