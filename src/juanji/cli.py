@@ -172,7 +172,7 @@ def filter_command(
         result = filters.on_grey(result, prepared, signed=signed)
     files.write(target, result)
     plan = prepared.plan
-    used = _workers(plan, threads)
+    used = plan.workers(threads)
     share = plan.share(warm) / min(used, plan.machine.cores)
     _talk(say("filter.done", **_seen(photo, prepared), kernel=kernel, output=output))
     _talk(str(plan) if whole_plan else say("filter.in_short", algorithm=plan.algorithm, schedule=str(plan.schedule).partition(",")[0]))
@@ -210,13 +210,6 @@ def _timed(prepared: "Prepared", threads: int | None) -> tuple["Array", float, f
         prepared.convolve(threads)
         warm = min(warm, time.perf_counter() - start)
     return result, first, warm
-
-
-def _workers(plan: "Plan", threads: int | None) -> int:
-    """How many threads a run of the plan has, as `run.run_items` settles it."""
-    from juanji import run
-
-    return min(run.thread_count(threads), max(plan.program.items, 1), int(plan.cycles / run.THREAD_CYCLES) or 1)
 
 
 def _read(photo: Path) -> "Array":

@@ -22,7 +22,7 @@ from juanji.jit.program import Program, Row
 from juanji.jit.store import Code
 from juanji.kept import kept
 from juanji.machine import Machine
-from juanji.run import run_items
+from juanji.run import run_items, workers
 from juanji.spec import Convolution
 
 Array = npt.NDArray[Any]
@@ -123,13 +123,12 @@ class Plan:
         return self.program.scratch
 
     def share(self, seconds: float) -> float:
-        """Which part of one core's limit a run of this many seconds reached; above 1 with several threads."""
+        """Which part of one core's limit a run of this many seconds reached; above 1 with several threads, or within the caches."""
         return self.limit.seconds / seconds if seconds > 0 else 0.0
 
-    def report(self, seconds: float) -> str:
-        """One line: the algorithm, the time, its share of the limit."""
-        share = f"{self.share(seconds):.0%} of the {self.limit.name} limit of one core"
-        return f"{self.algorithm}, {self.schedule} · {_time(seconds)} · {share}"
+    def workers(self, threads: int | None = None) -> int:
+        """How many threads a run takes that may take as many."""
+        return workers(self.program.items, self.cycles, threads)
 
     def explain(self) -> dict[str, Any]:
         """The plan as a structure: shapes, counts, algorithm, schedule, expectation, refusals."""

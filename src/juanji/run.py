@@ -100,15 +100,20 @@ def thread_count(asked: int | None) -> int:
     return _default
 
 
+def workers(items: int, cycles: float, asked: int | None) -> int:
+    """How many threads take part: no more than there are items, or than have work that is worth the hand-over."""
+    return min(thread_count(asked), max(items, 1), int(cycles / THREAD_CYCLES) or 1)
+
+
 def run_items(code: Code, row: Row, items: int, scratch: int, cycles: float, asked: int | None) -> None:
     """Run items 0 … items − 1 with the arguments of `row`, whose begin, end and scratch are filled in here."""
-    workers = min(thread_count(asked), items, int(cycles / THREAD_CYCLES) or 1)
-    if workers <= 1 and cycles <= SLICE_CYCLES:
+    count = workers(items, cycles, asked)
+    if count <= 1 and cycles <= SLICE_CYCLES:
         row[SCRATCH], _kept = _thread.scratch(scratch)
         row[END] = items
         code.call(row)
         return
-    slices = min(items, max(int(cycles / SLICE_CYCLES) + 1, workers * 4 if workers > 1 else 1))
+    slices = min(items, max(int(cycles / SLICE_CYCLES) + 1, count * 4 if count > 1 else 1))
     turns = itertools.count()
     stop = threading.Event()
 
@@ -119,7 +124,7 @@ def run_items(code: Code, row: Row, items: int, scratch: int, cycles: float, ask
             own[BEGIN], own[END] = items * turn // slices, items * (turn + 1) // slices
             code.call(own)
 
-    others = [_executor().submit(work) for _ in range(workers - 1)]
+    others = [_executor().submit(work) for _ in range(count - 1)]
     try:
         work()
         for other in others:
