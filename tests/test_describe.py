@@ -221,7 +221,12 @@ def test_counts() -> None:
         ((1, 1, 0), (1, 1, 3), {"padding": 9}, "x (size 0) and w (size 3) must have at least one element along spatial axis 0"),
         ((1, 1, 2**40, 2**40), (1, 1, 1, 1), {}, f"x of shape 1×1×{2**40}×{2**40} has more elements than a 64-bit address reaches"),
         ((1, 1, 2**20), (2**40, 1, 1), {}, f"output of shape 1×{2**40}×{2**20} has more elements than a 64-bit address reaches"),
-        ((1, 1, 1), (1, 1, 1), {"padding": 2**62, "stride": 2**60}, f"padded x of shape 1×1×{2**63 + 1} has more elements than a 64-bit address reaches"),
+        (
+            (1, 1, 1),
+            (1, 1, 1),
+            {"padding": 2**62, "stride": 2**60},
+            f"padded x of shape 1×1×{2**63 + 1} has more elements than a 64-bit address reaches",
+        ),
     ],
 )  # fmt: skip
 def test_shapes_that_do_not_fit(x_shape: tuple[int, ...], w_shape: tuple[int, ...], arguments: dict[str, Any], message: str) -> None:

@@ -26,7 +26,6 @@ from juanji.messages import say
 
 if TYPE_CHECKING:
     from juanji.image.filters import Array, Prepared
-    from juanji.planner import Plan
     from juanji.spec import Convolution
 
 messages.use(messages.choose(sys.argv[1:], os.environ))  # the help texts below are fixed when this module is loaded
