@@ -112,7 +112,7 @@ def program(problem: Problem, schedule: Space) -> Program:
         "ys_h": ys[high.y] if high.y >= 0 else 0, "ys_w": ys[wide.y], "bands": bands, "band": schedule.band, "out_h": high.out,
         "map_h": tables.maps[-2], "blocks_w": blocks_w, "block_w": schedule.block, "out_w": wide.out, "depth": depth,
         "blocks": depth // code.block, "outer": outer_taps,
-        "stream": int(problem.stream and problem.features == 1),  # many planes at once are slower past the caches
+        "stream": int(problem.stream),
     }  # fmt: skip
     for i, axis in enumerate(outer):
         words |= {f"out{i}": axis.out, f"taps{i}": axis.kernel, f"stride{i}": axis.stride, f"dilation{i}": axis.dilation}
