@@ -309,3 +309,14 @@ def test_the_callers_umask_does_not_matter(folder: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert modes(folder) == 0o700
     assert {modes(path) for path in folder.iterdir()} == {0o600}
+
+
+def test_the_folder_does_not_grow_without_bound(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "MOST_FILES", 8)
+    keys = [f"{number:064x}" for number in range(9)]
+    for age, key in enumerate(keys):
+        store.write(key, CONTENT)
+        if age < 8:
+            os.utime(folder / f"{key}.code", (1000 + age, 1000 + age))
+    assert [store.read(key) is not None for key in keys] == [False] * 2 + [True] * 7
+    assert store.size()[0] == 7
