@@ -46,7 +46,8 @@ def candidates(problem: Problem) -> Iterator[tuple[Space, float]]:
         width = vectors * problem.lanes
         window = (rows - 1) * high.stride + (high.kernel - 1) * high.dilation + 1
         met = len({r * high.stride + k * high.dilation for r in range(rows) for k in range(high.kernel)})
-        block, blocks = _block(wide, width, window * depth * problem.bytes, problem)
+        alone = problem.features * taps * depth if high.out == 1 else 0
+        block, blocks = _block(wide, width, window * depth * problem.bytes, alone, problem)
         in_first_cache = depth * window * (block + wide.reach) * problem.bytes <= machine.l1
         weights = taps * depth * problem.features * problem.bytes
         features_inside = weights + window * depth * (width + wide.reach) * problem.bytes <= machine.l1 * 3 // 4
@@ -151,10 +152,15 @@ def _unit_y(problem: Problem) -> bool:
     return not problem.last or problem.spec.features == 1
 
 
-def _block(wide: Spatial, width: int, window: int, problem: Problem) -> tuple[int, int]:
-    """Columns of a block, and how many blocks: the lines of a window fill a third of the first cache, or half of the second."""
+def _block(wide: Spatial, width: int, window: int, alone: int, problem: Problem) -> tuple[int, int]:
+    """Columns of a block, and how many blocks: the lines of a window fill a third of the first cache, or half of the second.
+
+    alone: multiply-adds of a column where there is but one row, whose blocks are then all the items that threads can share.
+    """
     room = problem.machine.l1 // 3 if window * 8 * width < problem.machine.l1 else problem.machine.l2 // 2
     most = max(room // window // width, 4) * width
+    if alone:
+        most = min(most, max(costs.ITEM_MACS // alone // width, 4) * width)
     even = -(-wide.out // -(-wide.out // most))
     if wide.out >= width:
         even = min(-(-even // width) * width, wide.out)
