@@ -248,7 +248,7 @@ def markdown(report: Report) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     note = (
         "Each cell: the peer's time over ours, geometric mean of the rows (worst row). *Same*: the peer in the layout of the row; "
-        "*best*: the faster of its layouts, weights packed beforehand where it can. "
+        "*best*: the faster of its layouts; *packed*: torch with weights packed beforehand. "
         f"Made by `python -m bench` on: {caption(report)}."
     )
     return "\n".join([*lines, "", note])
