@@ -271,3 +271,16 @@ def test_sums_stay_in_registers(registers: str, layout: str, pixels: int, vector
             break
     if not met:
         pytest.skip(f"no tile of {pixels} × {vectors} fits {machine.registers} registers")
+
+
+@pytest.mark.parametrize("vectors", [1, 2])
+def test_weights_are_asked_for_by_tiles_narrower_than_a_cache_line(vectors: int) -> None:
+    # A step of one 256-bit vector takes half a line of weights: the share of a line that a tile asks for must not become none.
+    machine = dataclasses.replace(machine_with("avx2"), l2=1 << 14)
+    spec = describe((1, 64, 6, 6), (16, 64, 3, 3), padding=1)
+    found = [s for group in schedules(spec, machine).values() for s in group if getattr(s, "prefetch", False) and s.vectors == vectors]
+    assert found
+    x, w, bias = operands(spec, seed=3, integers=True)
+    plan = planned(spec, found[0], machine)
+    assert not re.search(r"urem i64 %\w+, 0\b", emitted(plan))
+    assert_agrees(spec, plan(x, w, bias), x, w, bias, exact=True)

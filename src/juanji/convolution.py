@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from juanji.describe import Activation, BoundaryLike, Padding, PerAxis, describe, parse_dtype, spatial_axes
-from juanji.errors import ArgumentError, DtypeError, ShapeError
+from juanji.describe import Activation, BoundaryLike, Padding, PerAxis, array_of, describe, parse_dtype, spatial_axes
+from juanji.errors import DtypeError, ShapeError
 from juanji.planner import Plan, plan_for
 from juanji.spec import Convolution
 
@@ -176,10 +176,7 @@ def _key(value: Any) -> Any:
 
 def _array(name: str, value: npt.ArrayLike, least: int = 1) -> Array:
     """The value as an array of numbers with at least as many axes."""
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        raise ArgumentError(f"{name} is no array: its nested sequences differ in length") from None
+    array = array_of(name, value)
     if array.dtype.kind not in "fcbiuV" or array.dtype.hasobject or array.dtype.type is np.void:
         raise DtypeError(f"{name} has dtype {array.dtype}, which is not a number that can be multiplied and added")
     if array.ndim < least:

@@ -113,6 +113,19 @@ def describe(
     return described
 
 
+def array_of(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
+    """np.asarray, with one line for nested lists that are no array.
+
+    >>> array_of("a", [[1.0, 2.0], [3.0]])
+    Traceback (most recent call last):
+    juanji.errors.ShapeError: a must be an array, but its rows have different lengths
+    """
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise ShapeError(f"{name} must be an array, but its rows have different lengths") from None
+
+
 def spatial_axes(w_shape: Sequence[int], sharing: str = "shared") -> int:
     """How many spatial axes weights of this shape have: ndim − 2, or half of it when they have sites."""
     n, odd = divmod(len(w_shape) - 2, 1 if sharing == "shared" else 2)

@@ -164,7 +164,7 @@ class Plan:
         """This plan with its weights packed once: a callable on x."""
         weights, biases = self._check_weights(np.asarray(w), None if bias is None else np.asarray(bias))
         packed = self.program.pack_weights(weights)
-        return Bound(self, _Operands.of(packed, None if biases is None else self.program.pack_bias(biases).copy()))
+        return Bound(self, _Operands.of(packed, None if biases is None else self.program.pack_bias(biases)))
 
     def __call__(
         self, x: npt.ArrayLike, w: npt.ArrayLike, bias: npt.ArrayLike | None = None, *, out: Array | None = None, threads: int | None = None

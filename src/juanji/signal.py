@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from juanji.describe import FLOATS, BoundaryLike, PerAxis, describe, parse_boundaries, per_axis
+from juanji.describe import FLOATS, BoundaryLike, PerAxis, array_of, describe, parse_boundaries, per_axis
 from juanji.errors import ArgumentError, DtypeError, NotBuiltError, ShapeError
 from juanji.planner import Plan, plan_for
 from juanji.spec import ZERO, Boundary
@@ -159,19 +159,6 @@ def _numbers(name: str, value: npt.ArrayLike) -> Array:
         given = f"has dtype {array.dtype}" if array.ndim else f"is of type {type(value).__name__}"
         raise DtypeError(f"{name} {given}, but must be an array of numbers")
     return array
-
-
-def array_of(name: str, value: npt.ArrayLike) -> Array:
-    """np.asarray, with one line for nested lists that are no array.
-
-    >>> array_of("a", [[1.0, 2.0], [3.0]])
-    Traceback (most recent call last):
-    juanji.errors.ShapeError: a must be an array, but its rows have different lengths
-    """
-    try:
-        return np.asarray(value)
-    except ValueError:
-        raise ShapeError(f"{name} must be an array, but its rows have different lengths") from None
 
 
 def _axes(a: Array, k: Array, axes: int | Sequence[int] | None) -> tuple[int, ...]:

@@ -14,8 +14,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from juanji.describe import array_of
 from juanji.errors import ArgumentError, DtypeError, FileError, ShapeError
-from juanji.signal import array_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image

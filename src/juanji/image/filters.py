@@ -20,11 +20,10 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from juanji.describe import BoundaryLike, PerAxis, describe, parse_boundaries, parse_dtype, per_axis
+from juanji.describe import BoundaryLike, PerAxis, array_of, describe, parse_boundaries, parse_dtype, per_axis
 from juanji.errors import ArgumentError, DtypeError, ShapeError
 from juanji.image import kernels
 from juanji.planner import Plan, plan_for
-from juanji.signal import array_of
 from juanji.spec import ZERO, Boundary
 
 Array = npt.NDArray[Any]

@@ -23,7 +23,7 @@ from juanji.jit.arguments import HEAD, Arguments
 from juanji.jit.elements import SCALARS, finish, transpose
 from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value, Var
 from juanji.jit.ieee import ieee_mode
-from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler, pixel_filler, transposing_filler
+from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler, outer_step, pixel_filler, transposing_filler
 from juanji.jit.target import Target
 
 MOST_UNROLLED = 320
@@ -85,17 +85,17 @@ def _item(e: Emitter, code: ChannelCode, a: Arguments, item: Value, held: Var) -
     total = Type(SCALARS[code.total])
     vector = e.vector(total.scalar)
     width = vector.lanes * code.vectors
-    chunk, split = _divide(item, a["splits"])
+    chunk, split = e.divide(item, a["splits"])
     rest = chunk
     origin: list[Value] = []
     for axis in reversed(range(code.axes)):
-        rest, place = _divide(rest, e.integer((a[f"out{axis}"] + a[f"box{axis}"] - 1) // a[f"box{axis}"]))
+        rest, place = e.divide(rest, e.integer((a[f"out{axis}"] + a[f"box{axis}"] - 1) // a[f"box{axis}"]))
         origin.insert(0, place * a[f"box{axis}"])
-    image, group = _divide(rest, a["groups"])
-    extent = [e.integer(e.least(a[f"box{axis}"], a[f"out{axis}"] - origin[axis])) for axis in range(code.axes)]
+    image, group = e.divide(rest, a["groups"])
+    extent = [e.least(a[f"box{axis}"], a[f"out{axis}"] - origin[axis]) for axis in range(code.axes)]
     pixels, linear = extent[0], origin[0] * a["lin0"]
     for axis in range(1, code.axes):
-        pixels = e.integer(pixels * extent[axis])
+        pixels = pixels * extent[axis]
         linear = linear + origin[axis] * a[f"lin{axis}"]
 
     xs = a["x"] + image * a["xs_n"] + group * a["channels"] * a["xs_c"]
@@ -129,11 +129,6 @@ def _item(e: Emitter, code: ChannelCode, a: Arguments, item: Value, held: Var) -
             _transposed(e, code, a, goal, pixels, features)
 
 
-def _divide(number: Value, by: Value) -> tuple[Value, Value]:
-    quotient = number // by
-    return quotient, number - quotient * by
-
-
 def _panel(e: Emitter, code: ChannelCode, a: Arguments, origin: list[Value], extent: list[Value], xs: Value) -> None:
     """Fill the panel for one chunk: one line per channel and outer place, or one row of pixels per outer place."""
     total = Type(SCALARS[code.total])
@@ -148,10 +143,9 @@ def _panel(e: Emitter, code: ChannelCode, a: Arguments, origin: list[Value], ext
             return
         reach = (extent[axis] - 1) * a[f"stride{axis}"] + a[f"reach{axis}"]
         with e.loop(0, reach) as j:
-            where = e.load(I64, a[f"map{axis}"] + (origin[axis] * a[f"stride{axis}"] + j) * 8, 8)
-            known = e.compare("sge", where, e.integer(0))
-            constant = e.select(known, outside, a["constants"] + axis * total.bytes)
-            walk(axis + 1, source + e.select(known, where, e.integer(0)) * a[f"xs{axis}"], constant, goal + j * a[f"ps{axis}"])
+            at, constant = origin[axis] * a[f"stride{axis}"] + j, a["constants"] + axis * total.bytes
+            inner = outer_step(e, a, f"map{axis}", f"xs{axis}", at, constant, source, outside)
+            walk(axis + 1, *inner, goal + j * a[f"ps{axis}"])
 
     if code.planar:
         with e.loop(0, a["channels"]) as channel:
@@ -177,7 +171,7 @@ def _tile(
     width = vector.bytes * code.vectors
     windows, places = [], []
     for i in range(code.pixels):
-        place = e.integer(e.least(p + i, pixels - 1))  # past the end of the chunk its last pixel is computed again
+        place = e.least(p + i, pixels - 1)  # past the end of the chunk its last pixel is computed again
         places.append(place)
         windows.append(source + e.load(I64, a["map_offsets"] + place * 8, 8))
     sums = a["scratch"] + a["sums"] + p * width
@@ -199,8 +193,10 @@ def _tile(
                     acc[i][v].set(e.load(vector, start + (i * width + v * vector.bytes), total.bytes))
 
     # The weights of the next block, one line per step: the first tiles of a chunk together ask for all of them.
-    turn = (p // code.pixels) % (width // 64)
-    ahead = a["steps"] * width + turn * 64 if code.prefetch else None
+    ahead = None
+    if code.prefetch:
+        turn = (p // code.pixels) % max(width // 64, 1)  # narrow tiles of narrow vectors take less than a line per step
+        ahead = a["steps"] * width + turn * 64
     w = e.var(PTR, weights)
 
     def reduce(axis: int, offset: Int) -> None:
@@ -248,7 +244,7 @@ def _tile(
         with e.otherwise(whole):
             for i in range(code.pixels):
                 for v in range(code.vectors):
-                    count = e.integer(e.most(e.least(features - v * vector.lanes, vector.lanes), 0))
+                    count = e.most(e.least(features - v * vector.lanes, vector.lanes), 0)
                     e.store_first(stored[i][v], starts[i] + v * vector.lanes * out.bytes, count)
 
 
@@ -278,16 +274,16 @@ def _transposed(e: Emitter, code: ChannelCode, a: Arguments, goal: Value, pixels
     vector = e.vector(total.scalar)
     lanes, width = vector.lanes, vector.bytes * code.vectors
     parameter = e.load(total, a["constants"] + code.axes * total.bytes)
-    count = e.integer(e.least(pixels, lanes))
+    count = e.least(pixels, lanes)
     buffer = e.stack(Type(out.scalar, lanes), lanes)
     f_end = e.least(features, lanes * code.vectors)
     with e.loop(0, f_end, lanes) as f, e.loop(0, pixels, lanes) as next_p:
-        p = e.integer(e.most(e.least(next_p, pixels - lanes), 0))
+        p = e.most(e.least(next_p, pixels - lanes), 0)
         corner = a["scratch"] + a["sums"] + p * width + f * total.bytes
         rows = [e.load(vector, corner + i * width, total.bytes) for i in range(lanes)]
         columns = [finish(e, column, code.y, code.activation, parameter) for column in transpose(e, rows)]
         start = goal + f * a["ys_c"] + p * a["ys_p"]
-        square = e.compare("sge", e.integer(e.least(f_end - f, pixels)), e.integer(lanes))
+        square = e.compare("sge", e.least(f_end - f, pixels), e.integer(lanes))
         with e.when(square):
             for i, column in enumerate(columns):
                 e.store(column, start + i * a["ys_c"])

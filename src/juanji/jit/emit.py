@@ -264,6 +264,11 @@ class Emitter:
         a, b = self.integer(a), self.integer(b)
         return self.select(self.compare("sgt", a, b), a, b)
 
+    def divide(self, number: Value, by: Value) -> tuple[Value, Value]:
+        """Quotient and remainder of integers that are not negative."""
+        quotient = number // by
+        return quotient, number - quotient * by
+
     def fma(self, a: Value, b: Value, c: Value) -> Value:
         """a·b + c, rounded once."""
         self.fmas += 1

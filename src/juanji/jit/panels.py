@@ -99,6 +99,19 @@ def _emit(e: Emitter, line: Line, names: tuple[str, ...], fill: Fill, copy: Copy
             inside(row, source + (first - low) * a["xs_w"], start, stop)
 
 
+def outer_step(
+    e: Emitter, a: Arguments, table: str, stride: str, at: Value, constant: Value, source: Value, outside: Value
+) -> tuple[Value, Value]:
+    """One outer axis of the way to a row: where the input continues, and the constant that the whole row consists of, or null.
+
+    at: the place in the padded extent, whose table says where in the array it lies; outside it, `constant` takes the place of what
+    earlier axes said.
+    """
+    where = e.load(I64, a[table] + at * 8, 8)
+    known = e.compare("sge", where, e.integer(0))
+    return source + e.select(known, where, e.integer(0)) * a[stride], e.select(known, outside, constant)
+
+
 # One channel ------------------------------------------------------------------------------------------------------------
 
 

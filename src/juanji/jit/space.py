@@ -20,7 +20,7 @@ from juanji.jit.arguments import HEAD, Arguments
 from juanji.jit.elements import SCALARS, finish
 from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value, Var
 from juanji.jit.ieee import ieee_mode
-from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler
+from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler, outer_step
 from juanji.jit.target import Target
 
 MOST_UNROLLED = 320  # multiply-adds in one straight piece of code: more cost compile time and run no faster
@@ -74,21 +74,20 @@ def emit_space(code: SpaceCode, target: Target) -> str:
             _item(e, code, a, item)
         with e.when(e.compare("ne", a["stream"], e.integer(0))):
             e.fence()
-    n = code.outer + 2
-    line = Line(code.x, Type(SCALARS[code.total]).scalar, code.stride[1], code.unit_x, n)
+    line = Line(code.x, SCALARS[code.total], code.stride[1], code.unit_x, code.outer + 2)
     line_filler(e, line, code.names)
     return e.text()
 
 
 def _item(e: Emitter, code: SpaceCode, a: Arguments, item: Value) -> None:
     """One item of work: image, group, outer output position, band of rows, block of columns."""
-    rest, block = _divide(item, a["blocks_w"])
-    rest, band = _divide(rest, a["bands"])
+    rest, block = e.divide(item, a["blocks_w"])
+    rest, band = e.divide(rest, a["bands"])
     outer: list[Value] = []
     for axis in reversed(range(code.outer)):
-        rest, place = _divide(rest, a[f"out{axis}"])
+        rest, place = e.divide(rest, a[f"out{axis}"])
         outer.insert(0, place)
-    image, group = _divide(rest, a["groups"])
+    image, group = e.divide(rest, a["groups"])
 
     total = Type(SCALARS[code.total])
     vector = e.vector(total.scalar)
@@ -129,11 +128,6 @@ def _item(e: Emitter, code: SpaceCode, a: Arguments, item: Value) -> None:
             _finish(e, code, a, goal + c * a["ys_w"], columns - c, sums)
 
 
-def _divide(number: Value, by: Value) -> tuple[Value, Value]:
-    quotient = number // by
-    return quotient, number - quotient * by
-
-
 def _lines(
     e: Emitter, code: SpaceCode, a: Arguments, outer: list[Value], xs: Value, h: Value, span: tuple[Value, Value], inside: Value | None
 ) -> None:
@@ -166,10 +160,7 @@ def _lines(
         outer_tap.set(outer_tap.get() + 1)
 
     def step(axis: int, table: str, stride: str, at: Value, source: Value, outside: Value) -> tuple[Value, Value]:
-        where = e.load(I64, a[table] + at * 8, 8)
-        known = e.compare("sge", where, e.integer(0))
-        constant = e.select(known, outside, a["constants"] + axis * total.bytes)
-        return source + e.select(known, where, e.integer(0)) * a[stride], constant
+        return outer_step(e, a, table, stride, at, a["constants"] + axis * total.bytes, source, outside)
 
     with e.loop(0, a["channels"]) as channel:
         outer_tap.set(e.integer(0))
