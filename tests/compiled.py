@@ -31,7 +31,8 @@ def f32(values: npt.ArrayLike) -> Array:
 def schedules(spec: Convolution, machine: Machine | None = None) -> dict[str, list[Any]]:
     """The schedules of the direct algorithm by kind: the tile's class and everything about it that is a yes or a no."""
     found: dict[str, list[Any]] = {}
-    for schedule, _ in direct.candidates(spec, machine or machines.probe()):
+    (job,) = direct.work(spec, "y", machine or machines.probe()).jobs
+    for schedule, _ in job.candidates():
         found.setdefault(kind(schedule), []).append(schedule)
     return found
 
@@ -45,7 +46,7 @@ def kind(schedule: Any) -> str:
 def planned(spec: Convolution, schedule: Any, machine: Machine | None = None) -> Plan:
     """The plan that computes a description by a given schedule."""
     machine = machine or machines.probe()
-    return Plan(spec, "direct", schedule, 1.0, machine, direct.build(spec, schedule, machine), {})
+    return Plan(spec, "y", "direct", direct.work(spec, "y", machine), [(schedule, 1.0)], machine, {})
 
 
 def assert_agrees(spec: Convolution, y: Array, x: Array, w: Array, bias: Array | None, exact: bool = False) -> None:

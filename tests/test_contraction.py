@@ -12,12 +12,13 @@ from juanji import reference
 from juanji.boundary import MODES, Boundary
 from juanji.contraction import Contraction, Operand, execute, lower
 from juanji.errors import ArgumentError
-from juanji.phases import fold_border, phases
+from juanji.phases import fold_border, phases, regions
 from juanji.spec import Convolution, Dtypes
 from strategies import Array, convolutions, operands
 
 SEEDS = st.integers(0, 2**16)
 LINEAR = convolutions(sites=True, taps=True, epilogue=False, dtypes=("float64",))
+SHARED = convolutions(epilogue=False, dtypes=("float64",))
 EVERY_TAP = convolutions(sites=True, epilogue=False, dtypes=("float64",))
 MORE = settings(deadline=None, max_examples=150)
 
@@ -28,8 +29,11 @@ def one_axis(size: int = 9, kernel: int = 3, stride: int = 1, low: int = 0, high
 
 
 def gathered(contraction: Contraction, w: Array, dy: Array) -> Array:
-    padded: Array = sum((execute(phase, x=dy, w=w) for phase in phases(contraction)), start=np.array(0))
-    return fold_border(contraction, padded)
+    arrays: list[Array] = [np.zeros(region.shape, np.result_type(w, dy)) for region in regions(contraction)]
+    for phase in phases(contraction):
+        if phase.contraction is not None:
+            arrays[phase.region] += execute(phase.contraction, x=dy, w=w)
+    return fold_border(contraction, arrays)
 
 
 @MORE
@@ -65,7 +69,7 @@ def test_gradients_are_the_exact_adjoints(spec: Convolution, seed: int, complex_
 
 
 @MORE
-@given(spec=LINEAR, seed=SEEDS, complex_=st.booleans())
+@given(spec=SHARED, seed=SEEDS, complex_=st.booleans())
 def test_phases_and_fold_are_the_gradient_of_the_input(spec: Convolution, seed: int, complex_: bool) -> None:
     _, w, _ = operands(replace(spec, dtypes=Dtypes(*["complex128"] * 4)) if complex_ else spec, seed, integers=True)
     dy = np.random.default_rng(seed).integers(-4, 5, spec.y_shape)
@@ -74,20 +78,24 @@ def test_phases_and_fold_are_the_gradient_of_the_input(spec: Convolution, seed: 
 
 
 @settings(deadline=None, max_examples=60)
-@given(spec=LINEAR)
-def test_phases_store_each_padded_element_once_and_tiled_ones_at_least_once(spec: Convolution) -> None:
+@given(spec=SHARED)
+def test_phases_store_each_place_of_each_region_once(spec: Convolution) -> None:
     c = lower(spec).producing("x")
-    stored = [phase.y.along("q0") for phase in phases(c)]
-    assert all(d.reach[0] >= 0 and d.reach[1] < d.size and d.padding == (0, 0) for d in stored)
-    counts = np.zeros(phases(c)[0].y.shape, int)
+    counts = [np.zeros(region.shape, int) for region in regions(c)]
     for phase in phases(c):
-        once = tuple((axis, 1 if axis[0] == "k" or axis == "c" else extent) for axis, extent in phase.axes)
-        bare = replace(phase, axes=once, x=Operand(()), w=Operand(()), taps=None)  # reads nothing: each place that it stores to, once
-        counts += execute(bare, x=np.array(1), w=np.array(1))
-    if all(t in (1, p) for t, p in zip(spec.sites or (1,) * spec.n, spec.output, strict=True)):
-        assert (counts == 1).all()
-    else:
-        assert (counts >= 1).all()
+        where: list[slice] = [slice(None)] * len(c.x.dimensions)
+        for i, (first, step) in enumerate(phase.places):
+            where[c.x.dimensions.index(c.x.along(f"q{i}"))] = slice(first, None, step)
+        counts[phase.region][tuple(where)] += 1
+        if phase.contraction is None:
+            continue
+        once = tuple((axis, 1 if axis[0] == "k" or axis == "c" else extent) for axis, extent in phase.contraction.axes)
+        bare = replace(phase.contraction, axes=once, x=Operand(()), w=Operand(()))  # reads nothing: each place that it stores to, once
+        expected = np.zeros(counts[phase.region].shape, int)
+        expected[tuple(where)] = 1
+        np.testing.assert_array_equal(execute(bare, x=np.array(1), w=np.array(1)), expected)
+        assert all(phase.contraction.x.along(f"q{i}").coefficient(f"k{i}") > 0 for i in range(c.n))  # positions rise with the taps
+    assert all((count == 1).all() for count in counts)
 
 
 @settings(deadline=None, max_examples=60)
@@ -153,45 +161,27 @@ def test_a_constant_adds_nothing_to_dx_and_enters_dw() -> None:
     assert execute(c.producing("w"), x=x, y=dy).tolist() == [[[5.0 + 1, 1.0 + 2, 2.0 + 5]]]
 
 
-def test_phases_of_a_constant_border_make_only_the_input_itself() -> None:
+def test_regions_of_a_constant_border_are_the_input_itself() -> None:
     c = lower(one_axis(size=4, kernel=3, low=2, high=2)).producing("x")
     (phase,) = phases(c)
-    assert phase.y.shape == (1, 1, 4)
-    (phase,) = phases(lower(one_axis(size=4, kernel=3, low=2, high=2, boundary=(Boundary("edge"),))).producing("x"))
-    assert phase.y.shape == (1, 1, 8)
+    assert phase.contraction is not None
+    assert phase.contraction.y.shape == (1, 1, 4)
+    c = lower(one_axis(size=4, kernel=3, low=2, high=1, boundary=(Boundary("edge"),))).producing("x")
+    assert [(region.spans, region.shape) for region in regions(c)] == [(((2, 6),), (1, 1, 4)), (((0, 2),), (1, 1, 2)), (((6, 7),), (1, 1, 1))]
 
 
 def test_a_phase_that_no_tap_reaches_is_zero() -> None:
     c = lower(one_axis(size=7, kernel=1, stride=3)).producing("x")
-    assert [phase.extent("k0") for phase in phases(c)] == [1, 0, 0]
+    assert [phase.contraction is None for phase in phases(c)] == [False, True, True]
     assert gathered(c, np.array([[[2]]]), np.array([[[1, 2, 3]]])).tolist() == [[[2, 0, 0, 4, 0, 0, 6]]]
 
 
 def test_phases_with_stride_and_dilation_that_share_a_factor() -> None:
     c = lower(one_axis(size=12, kernel=3, stride=4, dilation=(2,))).producing("x")
-    assert [(p.extent("k0"), p.w.offset, p.w.stride("k0"), p.x.stride("k0")) for p in phases(c)] == [
-        (2, 0, 2, -1), (0, 0, 0, 0), (1, 1, 2, -1), (0, 0, 0, 0),
+    found = [(p.places, p.contraction) for p in phases(c)]
+    assert [(places, p and (p.extent("k0"), p.w.offset, p.w.stride("k0"), p.x.stride("k0"))) for places, p in found] == [
+        (((0, 4),), (2, 2, -2, 1)), (((1, 4),), None), (((2, 4),), (1, 1, -2, 1)), (((3, 4),), None),
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("sites", "stride", "pieces"),
-    [
-        ((1,), 1, 1), ((20,), 1, 1),  # shared, local: one phase
-        ((3,), 1, 9),  # every place mod 3 needs one piece for each of the three sites that its taps meet
-        ((2,), 2, 6),  # phase 0 has two taps and phase 1 one; each for every place mod 2
-    ],
-)  # fmt: skip
-def test_how_many_pieces_sites_take(sites: tuple[int, ...], stride: int, pieces: int) -> None:
-    c = lower(one_axis(size=22 if stride == 1 else 43, kernel=3, stride=stride, sites=sites))
-    assert len(phases(c.producing("x"))) == pieces
-
-
-def test_no_tap_at_all_gives_zeros() -> None:
-    spec = one_axis(taps=())
-    x, w = np.ones(spec.x_shape), np.ones(spec.w_shape)
-    np.testing.assert_array_equal(execute(lower(spec), x=x, w=w), reference.conv(spec, x, w))
-    assert not gathered(lower(spec).producing("x"), w, np.ones(spec.y_shape)).any()
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -215,3 +205,5 @@ def test_wrong_roles_are_refused() -> None:
         lower(one_axis()).producing("z")
     with pytest.raises(ArgumentError, match="must be 'x'"):
         phases(lower(one_axis()))
+    with pytest.raises(ArgumentError, match="must have shared weights"):
+        phases(lower(one_axis(sites=(3,))).producing("x"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -11,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from juanji import machine as machines
+from juanji import reference
 from juanji.algorithms import direct
 from juanji.algorithms.costs import FMA_PER_CYCLE
+from juanji.algorithms.direct import Work
 from juanji.algorithms.problem import contiguous_strides
 from juanji.errors import ArgumentError, DtypeError, NotBuiltError, ShapeError
 from juanji.jit.arguments import HEAD
@@ -20,6 +24,7 @@ from juanji.jit.load import load
 from juanji.jit.memory import address, empty_aligned
 from juanji.jit.program import Program, Row
 from juanji.jit.store import Code
+from juanji.jit.target import Target
 from juanji.kept import kept
 from juanji.machine import Machine
 from juanji.run import run_items, workers
@@ -31,44 +36,47 @@ X, W, BIAS, Y = (HEAD.index(name) for name in ("x", "w", "bias", "y"))
 
 
 class Algorithm(NamedTuple):
-    """accepts: None or why not; choose: the best schedule and its expected cycles; build: the schedule's program."""
+    """accepts: None or why it does not compute that product of a description; work: the jobs that make it."""
 
-    accepts: Callable[[Convolution], str | None]
-    choose: Callable[[Convolution, Machine], tuple[Any, float]]
-    build: Callable[[Convolution, Any, Machine], Program]
+    accepts: Callable[[Convolution, str], str | None]
+    work: Callable[[Convolution, str, Machine], Work]
 
 
-ALGORITHMS = {"direct": Algorithm(direct.accepts, direct.choose, direct.build)}
+ALGORITHMS = {"direct": Algorithm(direct.accepts, direct.work)}
 PRECISIONS = ("default", "strict")
 MOST_ROWS = 64  # rows of arguments that a plan keeps, one for each way an input may lie
+NAMES = {"y": "convolution", "x": "gradient of the input", "w": "gradient of the weights"}
+READ = {"y": ("x", "w"), "x": ("y", "w"), "w": ("x", "y")}  # the operands that each product reads; the first may be any view
 
 
-def plan_for(spec: Convolution, algorithm: str = "auto", precision: str = "default") -> Plan:
+def plan_for(spec: Convolution, algorithm: str = "auto", precision: str = "default", produces: str = "y") -> Plan:
     """The plan of a description; the same object for equal descriptions.
 
+    produces: "y" the output, "x" the gradient of the input, "w" that of the weights.
     Raises ArgumentError for an unknown algorithm, NotBuiltError where none accepts the description.
     """
     for name, value, valid in (("algorithm", algorithm, ("auto", *ALGORITHMS)), ("precision", precision, PRECISIONS)):
         if not isinstance(value, str) or value not in valid:
             raise ArgumentError(f"{name} (={value!r}) must be one of {', '.join(valid)}")
-    return _plan_for(spec, algorithm)
+    return _plan_for(spec, algorithm, produces)
 
 
 @lru_cache(maxsize=1024)
-def _plan_for(spec: Convolution, algorithm: str) -> Plan:
+def _plan_for(spec: Convolution, algorithm: str, produces: str) -> Plan:
     machine = machines.probe()
     refused, found = {}, {}
     for name, entry in ALGORITHMS.items():
-        reason = entry.accepts(spec) if algorithm in ("auto", name) else "another algorithm was asked for"
+        reason = entry.accepts(spec, produces) if algorithm in ("auto", name) else "another algorithm was asked for"
         if reason is None:
-            found[name] = entry.choose(spec, machine)
+            work = entry.work(spec, produces, machine)
+            found[name] = work, [min(job.candidates(), key=lambda choice: choice[1]) for job in work.jobs]
         else:
             refused[name] = reason
     if not found:
         raise NotBuiltError("; ".join(f"{name}: {reason}" for name, reason in refused.items()))
-    name = min(found, key=lambda n: found[n][1])
-    schedule, cycles = found[name]
-    return Plan(spec, name, schedule, cycles, machine, ALGORITHMS[name].build(spec, schedule, machine), refused)
+    name = min(found, key=lambda n: sum(cycles for _, cycles in found[n][1]))
+    work, chosen = found[name]
+    return Plan(spec, produces, name, work, chosen, machine, refused)
 
 
 class Limit(NamedTuple):
@@ -78,30 +86,79 @@ class Limit(NamedTuple):
     name: str
 
 
-class Plan:
-    """How one description is computed. Prints itself; `plan(x, w, bias)` runs it, `plan.bind(w, bias)` keeps packed weights."""
+class Part:
+    """One job of a plan with the schedule that was chosen for it: a program, its code, and the rows of arguments of the inputs met."""
 
-    def __init__(
-        self,
-        spec: Convolution,
-        algorithm: str,
-        schedule: Any,
-        cycles: float,
-        machine: Machine,
-        program: Program,
-        refused: dict[str, str],
-    ):
-        self.spec, self.algorithm, self.schedule = spec, algorithm, schedule
-        self.cycles, self.machine, self.program, self.refused = cycles, machine, program, refused
-        self._rows: dict[tuple[int, ...], Row] = {}
-        self._x_shape, self._x_dtype = spec.x_shape, np.dtype(spec.dtypes.x)
-        self._skipped = _skipped(spec)
-        self._y_shape, self._y_dtype = spec.y_shape, np.dtype(spec.dtypes.y)
+    def __init__(self, schedule: Any, cycles: float, program: Program, target: Target):
+        self.schedule, self.cycles, self.program, self.target = schedule, cycles, program, target
+        self._rows: dict[tuple[int, ...], tuple[Row, int]] = {}
 
     @kept
     def code(self) -> Code:
         """The machine code, compiled or read from disk when it is first wanted."""
-        return load(self.program.code, self.program.emit, self.machine.target, machines.identity())
+        return load(self.program.code, self.program.emit, self.target, machines.identity())
+
+    def run(self, x: Array, operands: _Operands, y: Array, threads: int | None) -> None:
+        """Run the program on an input as it lies, packed operands and the array that it writes."""
+        row, start = self._rows.get(x.strides) or self._new_row(x)
+        row = type(row).from_buffer_copy(row)
+        row[X], row[W], row[BIAS], row[Y] = address(x) + start, operands.w_at, operands.bias_at, address(y) + self.program.y_start
+        run_items(self.code, row, self.program.items, self.program.scratch, self.cycles, threads)
+
+    def _new_row(self, x: Array) -> tuple[Row, int]:
+        # An axis of one element may have any stride; the one of a close array is what the addresses are reckoned with.
+        close = contiguous_strides(x.shape, x.itemsize)
+        strides = tuple(c if length == 1 else s for length, s, c in zip(x.shape, x.strides, close, strict=True))
+        found = self.program.row(strides), self.program.x_start(strides)
+        if len(self._rows) < MOST_ROWS:
+            self._rows[x.strides] = found
+        return found
+
+
+class Plan:
+    """How one product of a description is computed. Prints itself; `plan(x, w, bias)` runs it, `plan.bind(w, bias)` keeps packed weights.
+
+    The gradient of the input takes (dy, w), that of the weights (x, dy).
+    """
+
+    def __init__(
+        self,
+        spec: Convolution,
+        produces: str,
+        algorithm: str,
+        work: Work,
+        chosen: Sequence[tuple[Any, float]],
+        machine: Machine,
+        refused: dict[str, str],
+    ):
+        self.spec, self.produces, self.algorithm, self.machine, self.refused = spec, produces, algorithm, machine, refused
+        self.work = work
+        self.parts = tuple(
+            Part(schedule, cycles, job.program(schedule), machine.target)
+            for job, (schedule, cycles) in zip(work.jobs, chosen, strict=True)
+        )
+        self.cycles = sum(part.cycles for part in self.parts)
+        self._first, self._second, self._result = (_Array.of(spec, name, produces) for name in (*READ[produces], produces))
+        self._skipped = _skipped(spec) if produces == "y" else None
+        self._simple = len(self.parts) == 1 and work.before is work.after is None and work.finished
+
+    @property
+    def program(self) -> Program:
+        """The program of a plan that has one part."""
+        (part,) = self.parts
+        return part.program
+
+    @property
+    def schedule(self) -> Any:
+        """The schedule of a plan that has one part."""
+        (part,) = self.parts
+        return part.schedule
+
+    @property
+    def code(self) -> Code:
+        """The machine code of a plan that has one part."""
+        (part,) = self.parts
+        return part.code
 
     @property
     def seconds(self) -> float:
@@ -120,7 +177,17 @@ class Plan:
     @property
     def scratch(self) -> int:
         """Bytes of scratch memory per thread."""
-        return self.program.scratch
+        return max((part.program.scratch for part in self.parts), default=0)
+
+    @property
+    def border(self) -> int:
+        """Bytes of the strips that hold the gradient of the border until it is folded back."""
+        return sum(math.prod(shape) for shape in self.work.more) * np.dtype(self.work.dtype).itemsize
+
+    @property
+    def items(self) -> int:
+        """Pieces of work that threads can share."""
+        return sum(part.program.items for part in self.parts)
 
     def share(self, seconds: float) -> float:
         """Which part of one core's limit a run of this many seconds reached; above 1 with several threads, or within the caches."""
@@ -128,11 +195,12 @@ class Plan:
 
     def workers(self, threads: int | None = None) -> int:
         """How many threads a run takes that may take as many."""
-        return workers(self.program.items, self.cycles, threads)
+        return max((workers(part.program.items, part.cycles, threads) for part in self.parts), default=1)
 
     def explain(self) -> dict[str, Any]:
         """The plan as a structure: shapes, counts, algorithm, schedule, expectation, refusals."""
         return {
+            "produces": NAMES[self.produces],
             "input": self.spec.x_shape,
             "weights": self.spec.w_shape,
             "output": self.spec.y_shape,
@@ -140,11 +208,12 @@ class Plan:
             "macs": self.spec.macs,
             "bytes": self.spec.bytes_moved,
             "algorithm": self.algorithm,
-            "schedule": str(self.schedule),
+            "schedule": self._schedules(),
             "seconds": self.seconds,
             "limit": self.limit._asdict(),
-            "items": self.program.items,
+            "items": self.items,
             "scratch": self.scratch,
+            "border": self.border,
             "refused": self.refused,
         }
 
@@ -153,94 +222,144 @@ class Plan:
         share = f"{self.share(self.seconds):.0%} of its {self.limit.name} limit ({_time(self.limit.seconds)})"
         lines += [
             f"count   {self.spec.macs:,} MACs, {self.spec.bytes_moved:,} bytes",
-            f"plan    {self.algorithm}: {self.schedule}",
+            *(f"plan    {self.algorithm}: {schedule}" for schedule in self._schedules()),
             f"expect  {_time(self.seconds)} on one core, {share}",
-            f"work    {self.program.items:,} items, {self.scratch:,} bytes of scratch per thread",
+            f"work    {self.items:,} items, {self.scratch:,} bytes of scratch per thread",
         ]
+        if self.produces != "y":
+            lines.insert(0, NAMES[self.produces])
+        if self.border:
+            lines.append(f"border  {self.border:,} bytes of strips, folded back")
         lines += [f"not     {name}: {reason}" for name, reason in self.refused.items()]
         return "\n".join(lines)
 
+    def _schedules(self) -> list[str]:
+        """Each schedule once, with how many parts have it."""
+        counts = Counter(str(part.schedule) for part in self.parts)
+        return [f"{count} × {schedule}" if count > 1 else schedule for schedule, count in counts.items()]
+
     def bind(self, w: npt.ArrayLike, bias: npt.ArrayLike | None = None) -> Bound:
         """This plan with its weights packed once: a callable on x."""
-        weights, biases = self._check_weights(np.asarray(w), None if bias is None else np.asarray(bias))
-        packed = self.program.pack_weights(weights)
-        return Bound(self, _Operands.of(packed, None if biases is None else self.program.pack_bias(biases)))
+        return Bound(self, *self._pack(np.asarray(w), None if bias is None else np.asarray(bias)))
 
     def __call__(
         self, x: npt.ArrayLike, w: npt.ArrayLike, bias: npt.ArrayLike | None = None, *, out: Array | None = None, threads: int | None = None
     ) -> Array:
         """The convolution of x with w. Views with any strides are read where they lie, save innermost gaps, which are closed by a copy."""
-        weights, biases = self._check_weights(np.asarray(w), None if bias is None else np.asarray(bias))
-        packed = self.program.pack_weights(weights)
-        operands = _Operands.of(packed, None if biases is None else self.program.pack_bias(biases))
-        return self._run(np.asarray(x), operands, out, threads)
+        return self._run(np.asarray(x), *self._pack(np.asarray(w), None if bias is None else np.asarray(bias)), out, threads)
 
-    def _check_weights(self, w: Array, bias: Array | None) -> tuple[Array, Array | None]:
+    def _pack(self, w: Array, bias: Array | None) -> tuple[tuple[_Operands, ...], Array | None]:
+        self._check_second(w)
+        self._check_bias(bias)
+        inside = bias if self.work.finished else None
+        return tuple(_Operands.packed(part.program, w, inside) for part in self.parts), bias
+
+    def _check_second(self, w: Array) -> None:
+        second = self._second
+        if w.shape != second.shape:
+            raise ShapeError(f"{second.name} has shape {w.shape}, but the plan is for {second.shape}")
+        if w.dtype != second.dtype and w.dtype.kind not in "fbiu":
+            raise DtypeError(f"{second.name} has dtype {w.dtype}, but the plan is for {second.dtype}")
+        if self._skipped is not None and np.any(w[self._skipped]):
+            kept_taps = len(self.spec.taps or ())
+            raise ArgumentError(f"w has weights other than zero at taps that this plan skips; it was made for {kept_taps} taps")
+
+    def _check_bias(self, bias: Array | None) -> None:
         spec = self.spec
-        if w.shape != spec.w_shape:
-            raise ShapeError(f"w has shape {w.shape}, but the plan is for {spec.w_shape}")
-        if w.dtype.kind not in "fbiu":
-            raise DtypeError(f"w has dtype {w.dtype}, but the plan is for {spec.dtypes.w}")
         if (bias is not None) != spec.epilogue.bias:
             given, wanted = ("missing", "with") if spec.epilogue.bias else ("given", "without")
             raise ArgumentError(f"bias is {given}, but the plan is {wanted} one")
-        if bias is not None and bias.shape != spec.bias_shape:
-            raise ShapeError(f"bias has shape {bias.shape}, but must have {spec.bias_shape}: one per output channel")
-        if self._skipped is not None and np.any(w[self._skipped]):
-            raise ArgumentError(f"w has weights other than zero at taps that this plan skips; it was made for {len(spec.taps or ())} taps")
-        if bias is not None and bias.dtype.kind not in "fbiu":
+        if bias is None:
+            return
+        shape = spec.bias_shape if self.produces == "y" else (spec.channels,)
+        if bias.shape != shape:
+            raise ShapeError(f"bias has shape {bias.shape}, but must have {shape}: one per output channel")
+        if bias.dtype.kind not in "fbiu" and bias.dtype != np.dtype(spec.dtypes.sum):
             raise DtypeError(f"bias has dtype {bias.dtype}, but must be real numbers")
-        return w, bias
 
-    def _run(self, x: Array, operands: _Operands, out: Array | None, threads: int | None) -> Array:
-        x = self._check_x(x)
-        y = empty_aligned(self._y_shape, self._y_dtype) if out is None else self._check_out(out, x)
-        if y.size == 0:
-            return y
-        row = self._rows.get(x.strides) or self._new_row(x)
-        row = type(row).from_buffer_copy(row)
-        row[X], row[W], row[BIAS], row[Y] = address(x), operands.w_at, operands.bias_at, address(y)
-        run_items(self.code, row, self.program.items, self.program.scratch, self.cycles, threads)
+    def _run(
+        self, x: Array, operands: Sequence[_Operands], bias: Array | None, out: Array | None, threads: int | None
+    ) -> Array:
+        x = self._check_first(x)
+        result = self._result
+        whole = self._simple or self.work.finished
+        y = empty_aligned(result.shape, result.dtype if whole else self.work.dtype) if out is None or not whole else self._check_out(out, x)
+        if y.size and self._simple and x.size:
+            self.parts[0].run(x, operands[0], y, threads)
+        elif y.size:
+            self._run_parts(x, operands, y, threads)
+        if not whole:
+            y = self._finish(y, bias)
         if out is not None and y is not out:
-            np.copyto(out, y)
+            np.copyto(out if whole else self._checked_out(out), y)
             return out
         return y
 
-    def _check_x(self, x: Array) -> Array:
-        """The input as it can be read: native, aligned, and close together where the program wants that."""
-        if x.shape != self._x_shape:
-            raise ShapeError(f"x has shape {x.shape}, but the plan is for {self._x_shape}")
-        if x.dtype != self._x_dtype:
-            if x.dtype.newbyteorder("=") != self._x_dtype:
-                raise DtypeError(f"x has dtype {x.dtype}, but the plan is for {self._x_dtype}")
-            x = x.astype(self._x_dtype)
+    def _run_parts(self, x: Array, operands: Sequence[_Operands], y: Array, threads: int | None) -> None:
+        arrays = [y, *(empty_aligned(shape, self.work.dtype) for shape in self.work.more)]
+        if x.size == 0:
+            y[...] = 0
+            return
+        if self.work.before:
+            self.work.before(arrays)
+        for part, packed in zip(self.parts, operands, strict=True):
+            part.run(x, packed, arrays[part.program.goal], threads)
+        if self.work.after:
+            self.work.after(arrays)
+
+    def _finish(self, total: Array, bias: Array | None) -> Array:
+        """The epilogue of what the jobs left as sums."""
+        spec = self.spec
+        if bias is not None:
+            total += bias.reshape(-1, *(1,) * spec.n) if spec.layout == "channels_first" else bias
+        total = reference.activate(spec, total)
+        return total.astype(self._result.dtype, copy=False)
+
+    def _check_first(self, x: Array) -> Array:
+        """The input as it can be read: native, aligned, and close together where the programs want that."""
+        first = self._first
+        if x.shape != first.shape:
+            raise ShapeError(f"{first.name} has shape {x.shape}, but the plan is for {first.shape}")
+        if x.dtype != first.dtype:
+            if x.dtype.newbyteorder("=") != first.dtype:
+                raise DtypeError(f"{first.name} has dtype {x.dtype}, but the plan is for {first.dtype}")
+            x = x.astype(first.dtype)
         flags = x.flags
         if flags.c_contiguous and flags.aligned:
             return x
-        return x if flags.aligned and self.program.fits(x.shape, x.strides, x.itemsize) else np.ascontiguousarray(x)
+        fits = flags.aligned and all(part.program.fits(x.shape, x.strides, x.itemsize) for part in self.parts)
+        return x if fits else np.ascontiguousarray(x)
 
-    def _new_row(self, x: Array) -> Row:
-        # An axis of one element may have any stride; the one of a close array is what the addresses are reckoned with.
-        close = contiguous_strides(x.shape, x.itemsize)
-        strides = (c if length == 1 else s for length, s, c in zip(x.shape, x.strides, close, strict=True))
-        row = self.program.row(tuple(strides))
-        if len(self._rows) < MOST_ROWS:
-            self._rows[x.strides] = row
-        return row
+    def _checked_out(self, out: Array) -> Array:
+        result = self._result
+        if not isinstance(out, np.ndarray) or out.shape != result.shape:
+            raise ShapeError(f"out has shape {np.shape(out)}, but the result has {result.shape}")
+        if out.dtype.name != result.dtype.name:
+            raise DtypeError(f"out has dtype {out.dtype}, but the result has {result.dtype}")
+        if not out.flags.writeable:
+            raise ArgumentError("out is read-only")
+        return out
 
     def _check_out(self, out: Array, x: Array) -> Array:
         """The array to compute into: `out` itself, or another where it has gaps or shares memory with the input."""
-        spec = self.spec
-        if not isinstance(out, np.ndarray) or out.shape != spec.y_shape:
-            raise ShapeError(f"out has shape {np.shape(out)}, but the result has {spec.y_shape}")
-        if out.dtype.name != spec.dtypes.y:
-            raise DtypeError(f"out has dtype {out.dtype}, but the result has {spec.dtypes.y}")
-        if not out.flags.writeable:
-            raise ArgumentError("out is read-only")
+        self._checked_out(out)
         usable = out.flags.c_contiguous and out.flags.aligned and out.dtype.isnative
         if usable and not np.may_share_memory(out, x):
             return out
-        return empty_aligned(spec.y_shape, spec.dtypes.y)
+        return empty_aligned(self._result.shape, self._result.dtype)
+
+
+class _Array(NamedTuple):
+    """What an operand must be, and what its owner calls it."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def of(cls, spec: Convolution, name: str, produces: str) -> _Array:
+        shape = {"x": spec.x_shape, "w": spec.w_shape, "y": spec.y_shape}[name]
+        return cls("dy" if name == "y" != produces else name, shape, np.dtype(getattr(spec.dtypes, name)))
 
 
 class _Operands(NamedTuple):
@@ -252,7 +371,9 @@ class _Operands(NamedTuple):
     bias_at: int
 
     @classmethod
-    def of(cls, w: Array, bias: Array | None) -> _Operands:
+    def packed(cls, program: Program, w: Array, bias: Array | None) -> _Operands:
+        w = program.pack_weights(w)
+        bias = None if bias is None else program.pack_bias(bias)
         return cls(w, bias, address(w), 0 if bias is None else address(bias))
 
 
@@ -261,11 +382,12 @@ class Bound:
     """A plan with its weights: a callable on x."""
 
     plan: Plan
-    operands: _Operands
+    operands: tuple[_Operands, ...]
+    bias: Array | None
 
     def __call__(self, x: npt.ArrayLike, *, out: Array | None = None, threads: int | None = None) -> Array:
         """The convolution of x with the bound weights."""
-        return self.plan._run(np.asarray(x), self.operands, out, threads)
+        return self.plan._run(np.asarray(x), self.operands, self.bias, out, threads)
 
 
 def _skipped(spec: Convolution) -> tuple[Any, ...] | None:

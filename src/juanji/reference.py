@@ -32,7 +32,7 @@ def conv(spec: Convolution, x: Array, w: Array, bias: Array | None = None) -> Ar
            [44., 50.]], dtype=float32)
     """
     total = _sum(spec, x, w, bias)
-    return _store(_activate(spec, total), np.dtype(spec.dtypes.y), spec.overflow)
+    return _store(activate(spec, total), np.dtype(spec.dtypes.y), spec.overflow)
 
 
 def magnitude(spec: Convolution, x: Array, w: Array, bias: Array | None = None) -> Array:
@@ -111,7 +111,8 @@ def _sum_type(spec: Convolution, x: Array, w: Array, bias: Array | None) -> np.d
     return np.dtype(np.int64 if max(most_x * most_w * terms, most_x, most_w) + most_bias < 2**63 else object)
 
 
-def _activate(spec: Convolution, total: Array) -> Array:
+def activate(spec: Convolution, total: Array) -> Array:
+    """The activation of a finished sum, in the sum's type or float64."""
     match spec.epilogue.activation:
         case None:
             return total

@@ -58,11 +58,11 @@ def _roles(problem: Problem, lanewise: bool) -> _Roles:
 
 def candidates(problem: Problem) -> Iterator[tuple[Channel, float]]:
     """Every tile that fits the registers, with blocks for the caches, and its expected cycles."""
-    spec, machine, spatial = problem.spec, problem.machine, problem.loops.spatial
+    machine, spatial = problem.machine, problem.loops.spatial
     lanewise = problem.last and problem.groups > 1 and problem.features == problem.channels == 1
     groups, features, channels, held = _roles(problem, lanewise)
     steps = problem.kernel * channels
-    must_copy = spec.dtypes.x != spec.dtypes.sum or any(s.padded for s in spatial)
+    must_copy = problem.dtypes.x != problem.dtypes.sum or any(s.padded for s in spatial)
     prefetch = steps * features * problem.bytes > machine.l2 // 4
     for vectors in range(1, 5):
         width = vectors * problem.lanes
@@ -178,7 +178,7 @@ def _panel(problem: Problem, schedule: Channel, held: int, block: int) -> _Panel
     """Where the panel's elements lie, or the input's where it is read in place. block: channels of a block."""
     spatial, size = problem.loops.spatial, problem.bytes
     if not schedule.panel:
-        strides = contiguous_strides(problem.spec.x_shape, size)
+        strides = contiguous_strides(problem.x_shape, size)
         channel = strides[problem.channel_dimension]
         return _Panel([strides[s.x] for s in spatial], channel, channel * block, 1, 0)
     reach = _reach(problem, schedule.box)
@@ -198,7 +198,7 @@ def _panel(problem: Problem, schedule: Channel, held: int, block: int) -> _Panel
 
 def program(problem: Problem, schedule: Channel) -> Program:
     """The kernel of a schedule, and its arguments."""
-    spec, dtypes, spatial, size = problem.spec, problem.spec.dtypes, problem.loops.spatial, problem.bytes
+    dtypes, epilogue, spatial, size = problem.dtypes, problem.epilogue, problem.loops.spatial, problem.bytes
     groups, features, channels, held = _roles(problem, schedule.lanewise)
     width = schedule.vectors * problem.lanes
     last = len(spatial) - 1
@@ -227,23 +227,26 @@ def program(problem: Problem, schedule: Channel) -> Program:
         planar_x=not problem.last,
         panel=schedule.panel,
         channels_last_y=problem.last,
+        gaps=problem.gaps,
         lanewise=schedule.lanewise,
-        bias=spec.epilogue.bias,
-        activation=spec.epilogue.activation,
+        bias=epilogue.bias,
+        activation=epilogue.activation,
         pixels=schedule.pixels,
         vectors=schedule.vectors,
         prefetch=schedule.prefetch,
         steps=inner if straight else 0,
     )
     ys = problem.y_strides
-    tables = Tables(problem, spatial, _offsets(problem, schedule.box, panel.axes))
+    goals = _offsets(schedule.box, [problem.y_step(s) for s in spatial]) if code.gaps else None
+    windows = _offsets(schedule.box, [s.stride * step for s, step in zip(spatial, panel.axes, strict=True)])
+    tables = Tables(problem, spatial, windows, goals)
     chunk = math.prod(schedule.box)
     steps = problem.kernel * schedule.block
     sums = aligned(panel.bytes) + 64
-    whole = problem.last and panel.blocks == 1 and held == spec.channels == panel_c
+    whole = problem.last and panel.blocks == 1 and held == problem.groups * problem.channels == panel_c
     words = {
         "constants": tables.constants, "map_w": tables.maps[-1], "size_w": wide.size, "low_w": wide.low,
-        "phase": 0, "line": 0, "slack": 0, "map_offsets": tables.offsets, "groups": groups, "channels": channels,
+        "phase": 0, "line": 0, "slack": 0, "map_offsets": tables.offsets, "map_goals": tables.goals, "groups": groups, "channels": channels,
         "blocks_c": blocks_c, "steps": steps, "panels": panel.blocks, "panel_c": panel_c, "split": share, "splits": splits,
         "blocks_f": blocks_f, "count_f": features, "ps_b": panel.block, "ps_c": step_c, "ys_n": ys[0],
         "ys_c": ys[problem.channel_dimension], "ys_p": ys[wide.y], "sums": sums, "step": blocks_c * steps * width * size,
@@ -253,8 +256,8 @@ def program(problem: Problem, schedule: Channel) -> Program:
     for i, s in enumerate(spatial):
         words |= {f"out{i}": s.out, f"box{i}": schedule.box[i], f"taps{i}": taps[i], f"tap{i}": tap[i], f"reach{i}": s.reach}
         words |= {f"stride{i}": s.stride, f"map{i}": tables.maps[i], f"ps{i}": panel.axes[i]}
-        words[f"lin{i}"] = math.prod(t.out for t in spatial[i + 1 :])
-    dimensions = range(len(spec.x_shape))
+        words[f"ys{i}"] = problem.y_step(s)
+    dimensions = range(len(problem.x_shape))
     if not schedule.panel or whole:
         close = tuple(reversed(dimensions))
     else:
@@ -271,12 +274,15 @@ def program(problem: Problem, schedule: Channel) -> Program:
         pack_weights=pack_weights(problem, width, schedule.block, "g" if schedule.lanewise else "o", overlap=False),
         pack_bias=BiasPacking(dtypes.sum, groups, width),
         tables=tables.arrays,
+        x_skipped=problem.loops.skipped,
+        y_start=problem.y_start,
+        goal=problem.goal,
     )
 
 
-def _offsets(problem: Problem, box: Sequence[int], strides: Sequence[int]) -> npt.NDArray[np.int64]:
-    """Bytes from the first pixel's window to that of each pixel of a chunk."""
+def _offsets(box: Sequence[int], steps: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Bytes from what belongs to the first pixel of a chunk to what belongs to each."""
     offsets = np.zeros((), np.int64)
-    for b, s, stride in zip(box, problem.loops.spatial, strides, strict=True):
-        offsets = offsets[..., None] + np.arange(b, dtype=np.int64) * (s.stride * stride)
+    for b, step in zip(box, steps, strict=True):
+        offsets = offsets[..., None] + np.arange(b, dtype=np.int64) * step
     return offsets.reshape(-1)

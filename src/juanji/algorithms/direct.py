@@ -1,43 +1,111 @@
-"""The direct sum over the window, by the space tile or the channel tile, whichever is expected to be faster."""
+"""The direct sum over the window: which tiles compute a product of a description, and what is done before and after them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy.typing as npt
 
 from juanji.algorithms import channel, space
 from juanji.algorithms.channel import Channel
 from juanji.algorithms.problem import Problem
 from juanji.algorithms.space import Space
+from juanji.contraction import Contraction, lower
 from juanji.jit.program import Program
 from juanji.machine import Machine
-from juanji.spec import Convolution
+from juanji.phases import Phase, fold_border, phases, regions
+from juanji.spec import NO_EPILOGUE, Convolution, Dtypes
 
-Schedule = Space | Channel
+Array = npt.NDArray[Any]
+Arrays = Sequence[Array]
 
 
-def accepts(spec: Convolution) -> str | None:
-    """None, or why this algorithm does not compute the description yet."""
+@dataclass(frozen=True)
+class Job:
+    """One kernel's worth of a product. candidates: schedules with their expected cycles; program: the kernel of one of them."""
+
+    candidates: Callable[[], Iterator[tuple[Any, float]]]
+    program: Callable[[Any], Program]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Jobs that together make one array.
+
+    dtype: of the arrays that the jobs write, the result's or, where more is to be done, the sum's. more: shapes of those
+    besides the result, which are scratch. before, after: what is done to all of them, the result first, around the jobs.
+    finished: whether the jobs apply the epilogue; otherwise that is left to do once all else is done.
+    """
+
+    jobs: tuple[Job, ...]
+    dtype: str
+    finished: bool = True
+    more: tuple[tuple[int, ...], ...] = ()
+    before: Callable[[Arrays], None] | None = None
+    after: Callable[[Arrays], None] | None = None
+
+
+def accepts(spec: Convolution, produces: str) -> str | None:
+    """None, or why this algorithm does not compute the product of the description yet."""
     if not spec.shared:
         return "tiled and locally connected weights are not built yet"
+    if produces == "w":
+        return "the gradient of the weights is not built yet"
     return None
 
 
-def candidates(spec: Convolution, machine: Machine) -> Iterator[tuple[Schedule, float]]:
-    """Every schedule that fits the machine's registers, with its expected cycles on one core."""
-    problem = Problem(spec, machine)
+def work(spec: Convolution, produces: str, machine: Machine) -> Work:
+    """What computes the output ("y"), the gradient of the input ("x") or of the weights ("w")."""
+    if produces == "y":
+        return Work((tile(Problem(lower(spec), spec.dtypes, spec.epilogue, machine)),), spec.dtypes.y)
+    return _grad_input(spec, machine)
+
+
+def tile(problem: Problem) -> Job:
+    """A gathering contraction by the space tile or the channel tile, whichever is expected to be faster."""
+    return Job(partial(_candidates, problem), partial(_program, problem))
+
+
+def _candidates(problem: Problem) -> Iterator[tuple[Space | Channel, float]]:
     yield from space.candidates(problem)
     if problem.taps is None:
         yield from channel.candidates(problem)
 
 
-def choose(spec: Convolution, machine: Machine) -> tuple[Schedule, float]:
-    """The schedule with the least expected cycles, and these."""
-    return min(candidates(spec, machine), key=lambda found: found[1])
+def _program(problem: Problem, schedule: Space | Channel) -> Program:
+    return space.program(problem, schedule) if isinstance(schedule, Space) else channel.program(problem, schedule)
 
 
-def build(spec: Convolution, schedule: Schedule, machine: Machine) -> Program:
-    """The kernel of a schedule, and its arguments."""
-    problem = Problem(spec, machine)
-    if isinstance(schedule, Space):
-        return space.program(problem, schedule)
-    return channel.program(problem, schedule)
+def _grad_input(spec: Convolution, machine: Machine) -> Work:
+    """The phases of the gradient of the input, after which strips of border are folded back."""
+    contraction = replace(lower(spec), taps=None).producing("x")
+    strips, found = regions(contraction)[1:], phases(contraction)
+    bare = [phase for phase in found if phase.contraction is None]
+    finished = not strips and not (bare and spec.epilogue != NO_EPILOGUE)
+    of, epilogue = spec.dtypes, spec.epilogue if finished else NO_EPILOGUE
+    dtypes = Dtypes(of.y, of.w, of.sum, of.x if finished else of.sum)
+    jobs = (tile(Problem(p.contraction, dtypes, epilogue, machine, p.region)) for p in found if p.contraction is not None)
+    return Work(
+        tuple(jobs),
+        dtypes.y,
+        finished,
+        tuple(strip.shape for strip in strips),
+        partial(_clear, contraction, bare) if bare else None,
+        partial(_fold, contraction) if strips else None,
+    )
+
+
+def _clear(contraction: Contraction, bare: Sequence[Phase], arrays: Arrays) -> None:
+    """Zeros where no tap arrives."""
+    for phase in bare:
+        index: list[slice] = [slice(None)] * len(contraction.x.dimensions)
+        for i, (first, step) in enumerate(phase.places):
+            index[contraction.x.dimensions.index(contraction.x.along(f"q{i}"))] = slice(first, None, step)
+        arrays[phase.region][tuple(index)] = 0
+
+
+def _fold(contraction: Contraction, arrays: Arrays) -> None:
+    fold_border(contraction, arrays)

@@ -19,6 +19,7 @@ class Spatial:
     grain: how many neighbouring elements the boundary moves together; more than 1 after an axis without kernel (the
         colours of a pixel) was merged into this one. Sizes count elements.
     x, y: the storage dimension of the operand whose stride is that of a step along the axis; -1 for an axis made up.
+    step: elements of that dimension of y from one output to the next: 1, or more where outputs leave gaps.
     """
 
     size: int
@@ -31,6 +32,7 @@ class Spatial:
     x: int
     y: int
     grain: int = 1
+    step: int = 1
 
     @property
     def reach(self) -> int:
@@ -46,11 +48,6 @@ class Spatial:
     def padded(self) -> bool:
         """Whether any window leaves the array."""
         return self.low > 0 or self.extent - self.low > self.size
-
-    @property
-    def plain(self) -> bool:
-        """Whether output positions and input positions are the same."""
-        return self.kernel == self.stride == 1 and not self.padded and self.out == self.size
 
     @property
     def table(self) -> npt.NDArray[np.int64]:
@@ -85,6 +82,7 @@ class Loops:
     spatial: tuple[Spatial, ...]
     taps: tuple[tuple[int, ...], ...] | None
     merged: bool  # whether some axis stands for several: the input must then be contiguous in them
+    skipped: tuple[tuple[int, int], ...] = ()  # (storage dimension of x, elements) before the first that any window reaches
 
     @property
     def pixels(self) -> int:
@@ -101,21 +99,25 @@ def loops(contraction: Contraction) -> Loops:
     """
     axes: list[Spatial] = []
     names: list[int] = []
+    skipped: list[tuple[int, int]] = []
     merged = False
     for i in range(contraction.n):
         x, y = contraction.x.along(f"q{i}"), contraction.y.along(f"q{i}")
+        skip = max(x.offset, 0)
         axis = Spatial(
-            size=x.size,
+            size=x.size - skip,
             out=contraction.extent(f"q{i}"),
             kernel=contraction.extent(f"k{i}"),
             stride=x.coefficient(f"q{i}") if contraction.extent(f"q{i}") > 1 else 1,  # a step that nobody takes
             dilation=x.coefficient(f"k{i}") if contraction.extent(f"k{i}") > 1 else 1,
-            low=-x.offset,
+            low=skip - x.offset,
             boundary=x.boundary or Boundary(),
             x=contraction.x.dimensions.index(x),
             y=contraction.y.dimensions.index(y),
+            step=y.coefficient(f"q{i}"),
         )
-        if axes and axis.plain and axes[-1].stride == 1:
+        through = axis.kernel == axis.stride == axis.step == 1 and axis.low == 0 and axis.out == x.size == y.size
+        if axes and through and axes[-1].stride == axes[-1].step == 1:
             outer, n = axes[-1], axis.size
             merged = True
             axes[-1] = replace(
@@ -131,5 +133,7 @@ def loops(contraction: Contraction) -> Loops:
         else:
             axes.append(axis)
             names.append(i)
+        if skip:
+            skipped.append((contraction.x.dimensions.index(x), skip))
     taps = contraction.taps and tuple(tuple(tap[i] for i in names) for tap in contraction.taps)
-    return Loops(tuple(axes), taps, merged)
+    return Loops(tuple(axes), taps, merged, tuple(skipped))

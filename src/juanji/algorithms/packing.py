@@ -61,7 +61,7 @@ def pack_weights(problem: Problem, width: int, block: int, axis: str, overlap: b
     taps = [(c.extent(f"k{i}"), c.w.stride(f"k{i}")) for i in range(c.n)]
     step = c.w.stride("c")
     inner = [(problem.channels // block, block * step), *taps, (block, step)]
-    return Packing(c, problem.spec.dtypes.sum, width, inner, axis, overlap)
+    return Packing(c, problem.dtypes.sum, width, inner, axis, overlap)
 
 
 class BiasPacking:

@@ -1,4 +1,4 @@
-"""What every schedule looks at: a description, its contraction and its loops, and where its arrays lie."""
+"""What every schedule of a tile looks at: a contraction that gathers, its loops, and where its arrays lie."""
 
 from __future__ import annotations
 
@@ -11,27 +11,31 @@ import numpy.typing as npt
 
 from juanji.algorithms.costs import FEWEST_STEPS, MOST_TAPS
 from juanji.algorithms.loops import Spatial, loops
-from juanji.contraction import lower
+from juanji.contraction import Contraction
 from juanji.kept import kept
 from juanji.machine import Machine
-from juanji.spec import Convolution
+from juanji.spec import Dtypes, Epilogue
 
 Array = npt.NDArray[Any]
 
 
 class Problem:
-    """A description on a machine. features and channels are those of one group."""
+    """A forward-like contraction of shared weights on a machine: a convolution, or a piece of the gradient of its input.
 
-    def __init__(self, spec: Convolution, machine: Machine):
-        self.spec, self.machine = spec, machine
-        self.contraction = lower(spec)
+    dtypes and epilogue are those of the contraction's own x, w and y. features and channels are those of one group.
+    """
+
+    def __init__(self, contraction: Contraction, dtypes: Dtypes, epilogue: Epilogue, machine: Machine, goal: int = 0):
+        self.contraction, self.dtypes, self.epilogue, self.machine, self.goal = contraction, dtypes, epilogue, machine, goal
         self.loops = loops(self.contraction)
+        self.x_shape, self.y_shape = contraction.x.shape, contraction.y.shape
+        self.channel_dimension = contraction.x.dimensions.index(contraction.x.along("c"))
         extent = self.contraction.extent
         self.batch, self.groups, self.features, self.channels = extent("n"), extent("g"), extent("o"), extent("c")
         self.kernel = math.prod(s.kernel for s in self.loops.spatial)
-        self.bytes = np.dtype(spec.dtypes.sum).itemsize
+        self.bytes = np.dtype(dtypes.sum).itemsize
         self.lanes = machine.vector_bits // 8 // self.bytes
-        self.last = spec.layout == "channels_last"
+        self.last = self.channel_dimension > 1
         taps = self.loops.taps
         self.taps = taps if taps is not None and len(taps) <= MOST_TAPS else None
 
@@ -52,27 +56,41 @@ class Problem:
         large = [d for d in divisors if d * self.kernel >= FEWEST_STEPS] or [self.channels]
         return max((d for d in large if d <= room), default=large[0])
 
-    @property
-    def channel_dimension(self) -> int:
-        """The dimension of input and output that holds the channels."""
-        return len(self.spec.x_shape) - 1 if self.last else 1
-
-    @property
+    @kept
     def y_strides(self) -> list[int]:
         """Bytes between neighbours of the output along each of its dimensions."""
-        return contiguous_strides(self.spec.y_shape, np.dtype(self.spec.dtypes.y).itemsize)
+        return contiguous_strides(self.y_shape, np.dtype(self.dtypes.y).itemsize)
+
+    @property
+    def y_start(self) -> int:
+        """Bytes before the first output."""
+        return self.contraction.y.offset * np.dtype(self.dtypes.y).itemsize
+
+    def y_step(self, axis: Spatial) -> int:
+        """Bytes from one output to the next along an axis."""
+        return self.y_strides[axis.y] * axis.step if axis.y >= 0 else 0
+
+    @kept
+    def gaps(self) -> bool:
+        """Whether the outputs of an image and feature do not lie one behind the other."""
+        step = self.y_strides[self.loops.spatial[-1].y]
+        for axis in reversed(self.loops.spatial):
+            if self.y_step(axis) != step and axis.out > 1:
+                return True
+            step *= axis.out
+        return False
 
     @property
     def stream(self) -> bool:
         """Whether the output is so large that the second cache would have forgotten it before anyone reads it."""
-        return math.prod(self.spec.y_shape) * np.dtype(self.spec.dtypes.y).itemsize > 2 * self.machine.l2
+        return not self.gaps and math.prod(self.y_shape) * np.dtype(self.dtypes.y).itemsize > 2 * self.machine.l2
 
     def close(self, unit: bool) -> tuple[int, ...]:
         """The input's dimensions that must lie close together, innermost first.
 
         unit: neighbours along the innermost spatial axis are read as vectors. Merged axes must lie close in any case.
         """
-        dimensions = tuple(reversed(range(len(self.spec.x_shape))))
+        dimensions = tuple(reversed(range(len(self.x_shape))))
         spatial = dimensions[1:-1] if self.last else dimensions[:-2]
         if self.loops.merged:
             return dimensions[:-1] if self.last else spatial
@@ -84,15 +102,22 @@ class Problem:
 class Tables:
     """Index maps, constants and offsets, and the addresses where generated code finds them."""
 
-    def __init__(self, problem: Problem, axes: Sequence[Spatial], offsets: npt.NDArray[np.int64] | None = None):
+    def __init__(
+        self,
+        problem: Problem,
+        axes: Sequence[Spatial],
+        offsets: npt.NDArray[np.int64] | None = None,
+        goals: npt.NDArray[np.int64] | None = None,
+    ):
         outside = [axis.boundary.value if axis.boundary.constant else 0.0 for axis in axes]
         with np.errstate(over="ignore"):  # a constant too large for float32 is infinity there
-            constants = np.array([*outside, problem.spec.epilogue.parameter]).astype(problem.spec.dtypes.sum)
+            constants = np.array([*outside, problem.epilogue.parameter]).astype(problem.dtypes.sum)
         maps = [axis.table for axis in axes[:-1]] + [axes[-1].border]  # lines are long, and only their ends need a map
-        self.arrays: tuple[Array, ...] = (constants, *maps, *(() if offsets is None else (offsets,)))
+        self.arrays: tuple[Array, ...] = (constants, *maps, *(table for table in (offsets, goals) if table is not None))
         self.constants = constants.ctypes.data
         self.maps = [table.ctypes.data for table in maps]
         self.offsets = 0 if offsets is None else offsets.ctypes.data
+        self.goals = 0 if goals is None else goals.ctypes.data
 
 
 def contiguous_strides(shape: Sequence[int], itemsize: int) -> list[int]:

@@ -33,12 +33,12 @@ class Space:
 
 def candidates(problem: Problem) -> Iterator[tuple[Space, float]]:
     """Every tile that fits the registers, its blocks, and its expected cycles."""
-    spec, machine = problem.spec, problem.machine
+    machine = problem.machine
     *outer, high, wide = _axes(problem)
     depth = problem.channels * math.prod(s.kernel for s in outer)
     taps = high.kernel * wide.kernel if problem.taps is None else len(problem.taps)
     repeats = problem.batch * problem.groups * math.prod(s.out for s in outer)
-    in_place = spec.dtypes.x == spec.dtypes.sum and wide.stride == 1 and _unit_x(problem)
+    in_place = problem.dtypes.x == problem.dtypes.sum and wide.stride == 1 and _unit_x(problem)
     for rows, features, vectors in itertools.product((1, 2, 3, 4, 5, 6, 8), (1, 2, 3, 4, 6, 8), (1, 2, 3, 4)):
         sums = rows * features * vectors
         if rows > high.out or features > problem.features or sums + vectors + 1 > machine.registers:
@@ -75,7 +75,7 @@ def candidates(problem: Problem) -> Iterator[tuple[Space, float]]:
 
 def program(problem: Problem, schedule: Space) -> Program:
     """The kernel of a schedule, and its arguments."""
-    spec, dtypes = problem.spec, problem.spec.dtypes
+    dtypes, epilogue = problem.dtypes, problem.epilogue
     axes = _axes(problem)
     *outer, high, wide = axes
     code = SpaceCode(
@@ -88,8 +88,8 @@ def program(problem: Problem, schedule: Space) -> Program:
         dilation=(high.dilation, wide.dilation),
         unit_x=_unit_x(problem),
         unit_y=_unit_y(problem),
-        bias=spec.epilogue.bias,
-        activation=spec.epilogue.activation,
+        bias=epilogue.bias,
+        activation=epilogue.activation,
         block=_channel_block(problem),
         taps=None if outer or problem.taps is None else tuple((tap[0] if len(tap) > 1 else 0, tap[-1]) for tap in problem.taps),
         rows=schedule.rows,
@@ -110,14 +110,14 @@ def program(problem: Problem, schedule: Space) -> Program:
         "constants": tables.constants, "map_w": tables.maps[-1], "size_w": wide.size, "low_w": wide.low,
         "phase": phase, "line": phase * wide.stride, "slack": int(slack), "groups": problem.groups, "channels": problem.channels,
         "blocks_f": -(-problem.features // schedule.features), "count_f": problem.features, "ys_n": ys[0], "ys_c": ys[channel],
-        "ys_h": ys[high.y] if high.y >= 0 else 0, "ys_w": ys[wide.y], "bands": bands, "band": schedule.band, "out_h": high.out,
+        "ys_h": problem.y_step(high), "ys_w": problem.y_step(wide), "bands": bands, "band": schedule.band, "out_h": high.out,
         "map_h": tables.maps[-2], "blocks_w": blocks_w, "block_w": schedule.block, "out_w": wide.out, "depth": depth,
         "blocks": depth // code.block, "outer": outer_taps,
         "stream": int(problem.stream),
     }  # fmt: skip
     for i, axis in enumerate(outer):
         words |= {f"out{i}": axis.out, f"taps{i}": axis.kernel, f"stride{i}": axis.stride, f"dilation{i}": axis.dilation}
-        words |= {f"map{i}": tables.maps[i], f"ys{i}": ys[axis.y]}
+        words |= {f"map{i}": tables.maps[i], f"ys{i}": problem.y_step(axis)}
     return Program(
         code=code,
         emit=emit_space,
@@ -130,6 +130,9 @@ def program(problem: Problem, schedule: Space) -> Program:
         pack_weights=pack_weights(problem, schedule.features, code.block, "o", overlap=True),
         pack_bias=BiasPacking(dtypes.sum, 1, 1),
         tables=tables.arrays,
+        x_skipped=problem.loops.skipped,
+        y_start=problem.y_start,
+        goal=problem.goal,
     )
 
 
@@ -145,11 +148,12 @@ def _channel_block(problem: Problem) -> int:
 
 
 def _unit_x(problem: Problem) -> bool:
-    return not problem.last or problem.spec.channels == 1
+    return not problem.last or problem.x_shape[-1] == 1
 
 
 def _unit_y(problem: Problem) -> bool:
-    return not problem.last or problem.spec.features == 1
+    unit = not problem.last or problem.y_shape[-1] == 1
+    return unit and problem.loops.spatial[-1].step == 1
 
 
 def _block(wide: Spatial, width: int, window: int, alone: int, problem: Problem) -> tuple[int, int]:

@@ -41,6 +41,7 @@ class ChannelCode:
     planar_x: bool  # the input lies plane by plane
     panel: bool  # False: the input is read where it lies
     channels_last_y: bool
+    gaps: bool  # outputs do not lie one behind the other: a table says where
     lanewise: bool
     bias: bool
     activation: str | None
@@ -52,10 +53,10 @@ class ChannelCode:
     @property
     def names(self) -> tuple[str, ...]:
         """The arguments, in order."""
-        fields = ("out", "box", "taps", "tap", "reach", "stride", "map", "xs", "ps", "lin")
+        fields = ("out", "box", "taps", "tap", "reach", "stride", "map", "xs", "ps", "ys")
         axes = tuple(f"{name}{axis}" for axis in range(self.axes) for name in fields)
         return (
-            *HEAD, *LINE_ARGUMENTS, *axes, "map_offsets",
+            *HEAD, *LINE_ARGUMENTS, *axes, "map_offsets", "map_goals",
             "groups", "channels", "blocks_c", "steps", "panels", "panel_c", "split", "splits", "blocks_f", "count_f",
             "xs_n", "xs_c", "ps_b", "ps_c",
             "ys_n", "ys_c", "ys_p", "sums", "step", "inner", "whole", "channels_all", "stream",
@@ -93,13 +94,14 @@ def _item(e: Emitter, code: ChannelCode, a: Arguments, item: Value, held: Var) -
         origin.insert(0, place * a[f"box{axis}"])
     image, group = e.divide(rest, a["groups"])
     extent = [e.least(a[f"box{axis}"], a[f"out{axis}"] - origin[axis]) for axis in range(code.axes)]
-    pixels, linear = extent[0], origin[0] * a["lin0"]
-    for axis in range(1, code.axes):
-        pixels = pixels * extent[axis]
-        linear = linear + origin[axis] * a[f"lin{axis}"]
+    pixels = extent[0]
+    for length in extent[1:]:
+        pixels = pixels * length
 
     xs = a["x"] + image * a["xs_n"] + group * a["channels"] * a["xs_c"]
-    ys = a["y"] + image * a["ys_n"] + group * a["count_f"] * a["ys_c"] + linear * a["ys_p"]
+    ys = a["y"] + image * a["ys_n"] + group * a["count_f"] * a["ys_c"]
+    for axis, place in enumerate(origin):
+        ys = ys + place * a[f"ys{axis}"]
     if code.panel:
         base = a["scratch"]
         with e.when(e.compare("ne", chunk, held.get())):
@@ -233,7 +235,7 @@ def _tile(
         parameter = e.load(total, a["constants"] + code.axes * total.bytes)
         stored = [[finish(e, value, code.y, code.activation, parameter) for value in row] for row in finished]
         whole = e.compare("sge", features, e.integer(vector.lanes * code.vectors))
-        starts = [goal + place * a["ys_p"] for place in places]
+        starts = [goal + _step_to(e, code, a, place) for place in places]
         with e.when(whole):
             past = e.streamable(vector.lanes * code.vectors * out.bytes, a["stream"], goal, a["ys_p"])
             for condition, put in ((e.when(past), e.stream), (e.otherwise(past), e.store)):
@@ -267,6 +269,11 @@ def _step(e: Emitter, code: ChannelCode, w: Value, windows: list[Value], at: Int
             acc[i][v].set(e.fma(x, loaded[v], acc[i][v].get()))
 
 
+def _step_to(e: Emitter, code: ChannelCode, a: Arguments, pixel: Value) -> Value:
+    """Bytes from the output of a chunk's first pixel to that of another."""
+    return e.load(I64, a["map_goals"] + pixel * 8, 8) if code.gaps else pixel * a["ys_p"]
+
+
 def _transposed(e: Emitter, code: ChannelCode, a: Arguments, goal: Value, pixels: Value, features: Value) -> None:
     """Move the sums of a chunk from pixel-major to feature-major, squares of lanes × lanes at a time, and finish them."""
     total = Type(SCALARS[code.total])
@@ -282,14 +289,37 @@ def _transposed(e: Emitter, code: ChannelCode, a: Arguments, goal: Value, pixels
         corner = a["scratch"] + a["sums"] + p * width + f * total.bytes
         rows = [e.load(vector, corner + i * width, total.bytes) for i in range(lanes)]
         columns = [finish(e, column, code.y, code.activation, parameter) for column in transpose(e, rows)]
-        start = goal + f * a["ys_c"] + p * a["ys_p"]
-        square = e.compare("sge", e.least(f_end - f, pixels), e.integer(lanes))
-        with e.when(square):
-            for i, column in enumerate(columns):
-                e.store(column, start + i * a["ys_c"])
-        with e.otherwise(square):
-            for i, column in enumerate(columns):
-                e.store(column, buffer + i * column.type.bytes)
-            with e.loop(0, e.least(f_end - f, lanes)) as one:
-                column = e.load(Type(out.scalar, lanes), buffer + one * (lanes * out.bytes))
-                e.store_first(column, start + one * a["ys_c"], count)
+        start, many = goal + f * a["ys_c"], e.least(f_end - f, lanes)
+        if code.gaps:
+            _scatter(e, code, a, columns, buffer, start, p, (many, count))
+        else:
+            _squares(e, a, columns, buffer, start + p * a["ys_p"], (many, count))
+
+
+def _squares(e: Emitter, a: Arguments, columns: list[Value], buffer: Value, start: Value, size: tuple[Value, Value]) -> None:
+    """Store vectors of neighbouring pixels, one per feature: `size` features × pixels of them."""
+    many, count = size
+    square = e.compare("sge", e.least(many, count), e.integer(len(columns)))
+    with e.when(square):
+        for i, column in enumerate(columns):
+            e.store(column, start + i * a["ys_c"])
+    with e.otherwise(square):
+        for i, column in enumerate(columns):
+            e.store(column, buffer + i * column.type.bytes)
+        with e.loop(0, many) as one:
+            column = e.load(columns[0].type, buffer + one * columns[0].type.bytes)
+            e.store_first(column, start + one * a["ys_c"], count)
+
+
+def _scatter(
+    e: Emitter, code: ChannelCode, a: Arguments, columns: list[Value], buffer: Value, start: Value, p: Value, size: tuple[Value, Value]
+) -> None:
+    """The same where pixels have gaps between them: one by one."""
+    many, count = size
+    out = Type(SCALARS[code.y])
+    for i, column in enumerate(columns):
+        e.store(column, buffer + i * column.type.bytes)
+    with e.loop(0, count) as lane:
+        place = start + _step_to(e, code, a, p + lane)
+        with e.loop(0, many) as one:
+            e.store(e.load(out, buffer + one * columns[0].type.bytes + lane * out.bytes), place + one * a["ys_c"])

@@ -23,6 +23,8 @@ class Program:
     scratch: bytes that each thread needs.
     words: the fixed arguments by name. x_axes: names of arguments that are strides of the input, and of which dimension.
     tables: arrays that the words point into.
+    x_skipped: (dimension, elements) of the input before the first element that is read; y_start: bytes of the output likewise.
+    goal: which of the arrays that a plan makes is written: the result, or a strip of border.
     """
 
     code: Any  # a frozen dataclass that the generated code depends on, and nothing else
@@ -36,12 +38,19 @@ class Program:
     pack_weights: Callable[[Array], Array]
     pack_bias: Callable[[Array], Array]
     tables: tuple[Array, ...] = field(default=())
+    x_skipped: tuple[tuple[int, int], ...] = ()
+    y_start: int = 0
+    goal: int = 0
 
     def row(self, x_strides: tuple[int, ...]) -> Row:
         """The row of arguments for an input with these strides in bytes."""
         strides = {name: x_strides[dimension] if dimension >= 0 else 0 for name, dimension in self.x_axes.items()}
         words = pack(self.names, {**self.words, **strides})
         return (ctypes.c_int64 * len(words))(*words)
+
+    def x_start(self, x_strides: tuple[int, ...]) -> int:
+        """Bytes from the input's first element to the first that is read."""
+        return sum(x_strides[dimension] * count for dimension, count in self.x_skipped)
 
     def fits(self, shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> bool:
         """Whether an array can be read where it lies."""
