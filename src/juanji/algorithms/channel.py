@@ -237,8 +237,8 @@ def program(problem: Problem, schedule: Channel) -> Program:
         steps=inner if straight else 0,
     )
     ys = problem.y_strides
-    goals = _offsets(schedule.box, [problem.y_step(s) for s in spatial]) if code.gaps else None
-    windows = _offsets(schedule.box, [s.stride * step for s, step in zip(spatial, panel.axes, strict=True)])
+    goals = offsets(schedule.box, [problem.y_step(s) for s in spatial]) if code.gaps else None
+    windows = offsets(schedule.box, [s.stride * step for s, step in zip(spatial, panel.axes, strict=True)])
     tables = Tables(problem, spatial, windows, goals)
     chunk = math.prod(schedule.box)
     steps = problem.kernel * schedule.block
@@ -280,7 +280,7 @@ def program(problem: Problem, schedule: Channel) -> Program:
     )
 
 
-def _offsets(box: Sequence[int], steps: Sequence[int]) -> npt.NDArray[np.int64]:
+def offsets(box: Sequence[int], steps: Sequence[int]) -> npt.NDArray[np.int64]:
     """Bytes from what belongs to the first pixel of a chunk to what belongs to each."""
     offsets = np.zeros((), np.int64)
     for b, step in zip(box, steps, strict=True):

@@ -33,5 +33,6 @@ NEAR_PLANES = 64  # planes whose pages the first table of addresses holds
 # blocks
 ITEM_MACS = 1 << 20  # an item of work should not be smaller: a thread takes several
 FEWEST_STEPS = 64  # of a block of the reduction, where there is a choice
+OUTER_PIXELS = 192  # output positions of a block of the gradient of the weights
 MOST_TAPS = 64  # kernels with a pattern of zeros are written out tap by tap up to this many
 MOST_STRAIGHT = 12  # steps of a reduction loop that are written one after the other; with more, LLVM moves loads too far ahead

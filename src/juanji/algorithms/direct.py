@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
-from juanji.algorithms import channel, space
+from juanji.algorithms import channel, outer, space
 from juanji.algorithms.channel import Channel
+from juanji.algorithms.outer import Weights
 from juanji.algorithms.problem import Problem
 from juanji.algorithms.space import Space
 from juanji.contraction import Contraction, lower
@@ -52,8 +54,6 @@ def accepts(spec: Convolution, produces: str) -> str | None:
     """None, or why this algorithm does not compute the product of the description yet."""
     if not spec.shared:
         return "tiled and locally connected weights are not built yet"
-    if produces == "w":
-        return "the gradient of the weights is not built yet"
     return None
 
 
@@ -61,7 +61,7 @@ def work(spec: Convolution, produces: str, machine: Machine) -> Work:
     """What computes the output ("y"), the gradient of the input ("x") or of the weights ("w")."""
     if produces == "y":
         return Work((tile(Problem(lower(spec), spec.dtypes, spec.epilogue, machine)),), spec.dtypes.y)
-    return _grad_input(spec, machine)
+    return _grad_input(spec, machine) if produces == "x" else _grad_weight(spec, machine)
 
 
 def tile(problem: Problem) -> Job:
@@ -96,6 +96,21 @@ def _grad_input(spec: Convolution, machine: Machine) -> Work:
         partial(_clear, contraction, bare) if bare else None,
         partial(_fold, contraction) if strips else None,
     )
+
+
+def _grad_weight(spec: Convolution, machine: Machine) -> Work:
+    """The outer tile; where the sum is cut into segments each leaves an array of its own, and these are added in order."""
+    contraction = replace(lower(spec), taps=None)
+    weights = Weights(Problem(contraction, spec.dtypes, NO_EPILOGUE, machine), spec.weight_layout)
+    segments = outer.segments(weights)
+    weights.problem.goal = int(segments > 1)
+    job = Job(partial(outer.candidates, weights), partial(outer.program, weights))
+    of, more = spec.dtypes, ((segments, *spec.w_shape),) if segments > 1 else ()
+    return Work((job,), of.sum, of.w == of.sum, more, after=_add_segments if more else None)
+
+
+def _add_segments(arrays: Arrays) -> None:
+    np.add.reduce(arrays[1], axis=0, out=arrays[0])
 
 
 def _clear(contraction: Contraction, bare: Sequence[Phase], arrays: Arrays) -> None:

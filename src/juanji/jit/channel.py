@@ -105,7 +105,7 @@ def _item(e: Emitter, code: ChannelCode, a: Arguments, item: Value, held: Var) -
     if code.panel:
         base = a["scratch"]
         with e.when(e.compare("ne", chunk, held.get())):
-            _panel(e, code, a, origin, extent, xs)
+            fill_panel(e, code.axes, total, code.planar, a, origin, extent, xs)
         held.set(chunk)
     else:
         base = xs
@@ -131,10 +131,11 @@ def _item(e: Emitter, code: ChannelCode, a: Arguments, item: Value, held: Var) -
             _transposed(e, code, a, goal, pixels, features)
 
 
-def _panel(e: Emitter, code: ChannelCode, a: Arguments, origin: list[Value], extent: list[Value], xs: Value) -> None:
-    """Fill the panel for one chunk: one line per channel and outer place, or one row of pixels per outer place."""
-    total = Type(SCALARS[code.total])
-    last = code.axes - 1
+def fill_panel(
+    e: Emitter, axes: int, total: Type, planar: bool, a: Arguments, origin: list[Value], extent: list[Value], xs: Value
+) -> None:
+    """Fill the panel for one chunk: one line per channel and outer place (planar), or one row of pixels per outer place."""
+    last = axes - 1
     null = Value(e, PTR, "null")
     first = e.integer(origin[last] * a[f"stride{last}"])
     count = e.integer((extent[last] - 1) * a[f"stride{last}"] + a[f"reach{last}"])
@@ -149,7 +150,7 @@ def _panel(e: Emitter, code: ChannelCode, a: Arguments, origin: list[Value], ext
             inner = outer_step(e, a, f"map{axis}", f"xs{axis}", at, constant, source, outside)
             walk(axis + 1, *inner, goal + j * a[f"ps{axis}"])
 
-    if code.planar:
+    if planar:
         with e.loop(0, a["channels"]) as channel:
             walk(0, xs + channel * a["xs_c"], null, a["scratch"] + channel * a["ps_c"])
     else:
@@ -293,22 +294,22 @@ def _transposed(e: Emitter, code: ChannelCode, a: Arguments, goal: Value, pixels
         if code.gaps:
             _scatter(e, code, a, columns, buffer, start, p, (many, count))
         else:
-            _squares(e, a, columns, buffer, start + p * a["ys_p"], (many, count))
+            store_squares(e, columns, buffer, start + p * a["ys_p"], a["ys_c"], (many, count))
 
 
-def _squares(e: Emitter, a: Arguments, columns: list[Value], buffer: Value, start: Value, size: tuple[Value, Value]) -> None:
-    """Store vectors of neighbouring pixels, one per feature: `size` features × pixels of them."""
+def store_squares(e: Emitter, columns: list[Value], buffer: Value, start: Value, pitch: Value, size: tuple[Value, Value]) -> None:
+    """Store vectors, `pitch` bytes apart, `size` vectors × lanes of them; `buffer` is room on the stack for all."""
     many, count = size
     square = e.compare("sge", e.least(many, count), e.integer(len(columns)))
     with e.when(square):
         for i, column in enumerate(columns):
-            e.store(column, start + i * a["ys_c"])
+            e.store(column, start + i * pitch)
     with e.otherwise(square):
         for i, column in enumerate(columns):
             e.store(column, buffer + i * column.type.bytes)
         with e.loop(0, many) as one:
             column = e.load(columns[0].type, buffer + one * columns[0].type.bytes)
-            e.store_first(column, start + one * a["ys_c"], count)
+            e.store_first(column, start + one * pitch, count)
 
 
 def _scatter(

@@ -95,6 +95,11 @@ def _exp(e: Emitter, x: Value) -> tuple[Value, Value, Value]:
     return part, factors[0], factors[1]
 
 
+def plus(e: Emitter, a: Value, b: Value) -> Value:
+    """The sum of two sums."""
+    return e.arith("fadd" if a.type.floating else "add", a, b)
+
+
 def transpose(e: Emitter, rows: list[Value]) -> list[Value]:
     """The columns of a square of vectors: log2(lanes) rounds that swap ever larger off-diagonal blocks."""
     lanes = rows[0].type.lanes

@@ -1,0 +1,247 @@
+"""The outer tile: the gradient of the weights, lanes along the output channels; and its lane-wise kin for depthwise layers.
+
+    dw[o, i] = Σ_p x[place of (p, i)] · dy[p, o],      i a pair of channel and tap, p an output position of any image
+
+is a sum of outer products of a column of x and a row of dy. For each chunk of output positions:
+
+    panel      the part of the input under it, padded, in the sum's type; or the input itself where it needs nothing
+    errors     dy pixel by pixel, features side by side; or dy itself where it lies so
+    tile       acc[i, vector] over `rows` × `vectors`: x is broadcast from memory at any address, dy is loaded as vectors;
+               lane-wise, x is a vector as well, lanes are the channels of a depthwise layer and i is a tap
+    sums       what a chunk gave is added to the sums of the chunks before: one chain of sums of blocks, each a chain itself
+
+An item is a segment of the chunks and a share of the features. Chunks and segments follow from the description, so that neither
+threads nor views show in the bits. Several segments leave several arrays, which are added in order afterwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.channel import fill_panel, store_squares
+from juanji.jit.elements import SCALARS, plus, read, transpose
+from juanji.jit.emit import I64, PTR, Emitter, Type, Value
+from juanji.jit.ieee import ieee_mode
+from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler, pixel_filler
+from juanji.jit.target import Target
+
+
+@dataclass(frozen=True)
+class OuterCode:
+    """Everything that the code depends on."""
+
+    x: str
+    dy: str
+    total: str
+    axes: int
+    planar: bool  # x and dy lie plane by plane
+    panel: bool  # False: the input is read where it lies
+    errors: bool  # False: dy is read where it lies
+    turned: bool  # the features of dw do not lie side by side
+    lanewise: bool
+    rows: int
+    vectors: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arguments, in order."""
+        fields = ("out", "box", "reach", "stride", "map", "xs", "ps", "gs", "gp")
+        axes = tuple(f"{name}{axis}" for axis in range(self.axes) for name in fields)
+        return (
+            *HEAD, *LINE_ARGUMENTS, *axes, "map_rows", "count_i", "groups", "channels", "chunks", "chunks_n", "segments",
+            "blocks_f", "count_f", "split", "splits", "xs_n", "xs_c", "gs_n", "gs_c", "gs_p", "ws_g", "ws_f", "ws_i", "ws_s",
+            "errors", "sums", "step_f", "ps_c", "ps_b", "panels", "panel_c", "channels_all", "whole",
+        )  # fmt: skip
+
+
+def emit_outer(code: OuterCode, target: Target) -> str:
+    """The IR of one kernel."""
+    e = Emitter(target.vector_bits, target.masks)
+    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
+        a = Arguments(e, row, code.names)
+        with e.loop(a["begin"], a["end"]) as item:
+            _item(e, code, a, item)
+    if code.panel:
+        line = Line(code.x, SCALARS[code.total], 1, True, code.axes)
+        (line_filler if code.planar else pixel_filler)(e, line, code.names)
+    return e.text()
+
+
+def _item(e: Emitter, code: OuterCode, a: Arguments, item: Value) -> None:
+    """One item of work: segment of the chunks, group, share of the features."""
+    rest, split = e.divide(item, a["splits"])
+    segment, group = e.divide(rest, a["groups"])
+    begin, end = segment * a["chunks"] // a["segments"], (segment + 1) * a["chunks"] // a["segments"]
+    f_begin = split * a["split"]
+    f_end = e.least(f_begin + a["split"], a["blocks_f"])
+    with e.loop(begin, end) as chunk:
+        _chunk(e, code, a, (chunk, group), (f_begin, f_end), e.compare("eq", chunk, begin))
+    goal = a["y"] + segment * a["ws_s"] + group * a["ws_g"]
+    with e.loop(f_begin, f_end) as block_f:
+        _store(e, code, a, goal, block_f, a["scratch"] + a["sums"] + (block_f - f_begin) * a["step_f"])
+
+
+def _chunk(
+    e: Emitter, code: OuterCode, a: Arguments, place: tuple[Value, Value], blocks: tuple[Value, Value], first: Value
+) -> None:
+    """The products of one chunk of output positions, added to the sums; the first chunk's begin them."""
+    chunk, group = place
+    image, rest = e.divide(chunk, a["chunks_n"])
+    origin: list[Value] = []
+    for axis in reversed(range(code.axes)):
+        rest, at = e.divide(rest, (a[f"out{axis}"] + a[f"box{axis}"] - 1) // a[f"box{axis}"])
+        origin.insert(0, at * a[f"box{axis}"])
+    extent = [e.least(a[f"box{axis}"], a[f"out{axis}"] - origin[axis]) for axis in range(code.axes)]
+
+    total = Type(SCALARS[code.total])
+    width = e.vector(total.scalar).bytes * code.vectors
+    xs = a["x"] + image * a["xs_n"] + group * a["channels"] * a["xs_c"]
+    dys = a["w"] + image * a["gs_n"] + group * a["count_f"] * a["gs_c"]
+    for axis, at in enumerate(origin):
+        dys = dys + at * a[f"gs{axis}"]
+    if code.panel:
+        base = a["scratch"]
+        fill_panel(e, code.axes, total, code.planar, a, origin, extent, xs)
+    else:
+        base = xs
+        for axis, at in enumerate(origin):
+            base = base + at * a[f"stride{axis}"] * a[f"xs{axis}"]
+
+    with e.loop(*blocks) as block_f:
+        f = block_f * (width // total.bytes)
+        errors = dys + f * a["gs_c"]
+        if code.errors:
+            _errors(e, code, a, errors, a["count_f"] - f, extent)
+            errors = a["scratch"] + a["errors"]
+        source = base + block_f * a["ps_b"] if code.lanewise else base
+        sums = a["scratch"] + a["sums"] + (block_f - blocks[0]) * a["step_f"]
+        with e.loop(0, a["count_i"], code.rows) as i:
+            _tile(e, code, a, (source, errors, sums + i * width), i, extent, first)
+
+
+def _errors(e: Emitter, code: OuterCode, a: Arguments, source: Value, features: Value, extent: list[Value]) -> None:
+    """Put dy under one chunk and one block of features pixel by pixel; features beyond the last hold anything."""
+    last = code.axes - 1
+
+    def walk(axis: int, row: Value, goal: Value) -> None:
+        if axis < last:
+            with e.loop(0, extent[axis]) as j:
+                walk(axis + 1, row + j * a[f"gs{axis}"], goal + j * a[f"gp{axis}"])
+        elif code.planar:
+            _turn_errors(e, code, a, row, goal, features, extent[last])
+        else:
+            _copy_errors(e, code, a, row, goal, features, extent[last])
+
+    walk(0, source, a["scratch"] + a["errors"])
+
+
+def _copy_errors(e: Emitter, code: OuterCode, a: Arguments, row: Value, goal: Value, features: Value, columns: Value) -> None:
+    """One row of pixels whose features lie side by side."""
+    total = Type(SCALARS[code.total])
+    vector, size = e.vector(total.scalar), Type(SCALARS[code.dy]).bytes
+    width = vector.lanes * code.vectors
+    whole = e.compare("sge", features, e.integer(width))
+    with e.loop(0, columns) as p:
+        pixel, place = row + p * a["gs_p"], goal + p * (width * total.bytes)
+        with e.when(whole):
+            for v in range(code.vectors):
+                e.store(read(e, pixel + v * vector.lanes * size, code.dy, vector), place + v * vector.bytes, total.bytes)
+        with e.otherwise(whole), e.loop(0, features) as f:
+            e.store(read(e, pixel + f * size, code.dy, total), place + f * total.bytes)
+
+
+def _turn_errors(e: Emitter, code: OuterCode, a: Arguments, row: Value, goal: Value, features: Value, columns: Value) -> None:
+    """One row of pixels out of planes: squares of features × columns, turned in registers."""
+    total = Type(SCALARS[code.total])
+    vector, size = e.vector(total.scalar), Type(SCALARS[code.dy]).bytes
+    lanes, width = vector.lanes, vector.bytes * code.vectors
+
+    def plane(f: Value) -> Value:
+        return row + e.least(f, features - 1) * a["gs_c"]
+
+    def square(f: Value, p: Value, count: Value | None = None) -> list[Value]:
+        """The pixels of `lanes` features × `lanes` columns."""
+        return transpose(e, [read(e, plane(f + lane) + p * size, code.dy, vector, count) for lane in range(lanes)])
+
+    blocks = e.least((features + (lanes - 1)) // lanes * lanes, code.vectors * lanes)
+    wide = e.compare("sge", columns, e.integer(lanes))
+    with e.when(wide), e.loop(0, blocks, lanes) as f, e.loop(0, columns, lanes) as next_p:
+        p = e.least(next_p, columns - lanes)
+        for lane, pixel in enumerate(square(f, p)):
+            e.store(pixel, goal + (p + lane) * width + f * total.bytes, total.bytes)
+    with e.otherwise(wide):
+        if not e.masks:
+            with e.loop(0, blocks) as f, e.loop(0, columns) as p:
+                e.store(read(e, plane(f) + p * size, code.dy, total), goal + p * width + f * total.bytes)
+            return
+        buffer = e.stack(vector, lanes)
+        with e.loop(0, blocks, lanes) as f:
+            for lane, pixel in enumerate(square(f, e.integer(0), columns)):
+                e.store(pixel, buffer + lane * vector.bytes)
+            with e.loop(0, columns) as p:
+                e.store(e.load(vector, buffer + p * vector.bytes), goal + p * width + f * total.bytes, total.bytes)
+
+
+def _tile(
+    e: Emitter, code: OuterCode, a: Arguments, pointers: tuple[Value, Value, Value], i: Value, extent: list[Value], first: Value
+) -> None:
+    """acc[row, vector] over all positions of the chunk."""
+    source, errors, sums = pointers
+    total = Type(SCALARS[code.total])
+    vector = e.vector(total.scalar)
+    width = vector.bytes * code.vectors
+    windows = [source + e.load(I64, a["map_rows"] + (i + r) * 8, 8) for r in range(code.rows)]
+    acc = [[e.var(vector, e.zero(vector)) for _ in range(code.vectors)] for _ in range(code.rows)]
+    last = code.axes - 1
+
+    def walk(axis: int, at: Value, error: Value) -> None:
+        if axis < last:
+            with e.loop(0, extent[axis]) as j:
+                walk(axis + 1, at + j * (a[f"stride{axis}"] * a[f"ps{axis}"]), error + j * a[f"gp{axis}"])
+            return
+        x_at, dy_at = e.var(I64, at), e.var(PTR, error)
+        with e.loop(0, extent[last]):
+            loaded = [e.load(vector, dy_at.get() + v * vector.bytes, total.bytes) for v in range(code.vectors)]
+            for r, window in enumerate(windows):
+                if code.lanewise:
+                    for v in range(code.vectors):
+                        x = e.load(vector, window + x_at.get() + v * vector.bytes, total.bytes)
+                        acc[r][v].set(e.fma(x, loaded[v], acc[r][v].get()))
+                    continue
+                one = e.splat(e.load(total, window + x_at.get()), vector.lanes)
+                for v in range(code.vectors):
+                    acc[r][v].set(e.fma(one, loaded[v], acc[r][v].get()))
+            x_at.set(x_at.get() + a[f"stride{last}"] * a[f"ps{last}"])
+            dy_at.set(dy_at.get() + a[f"gp{last}"])
+
+    walk(0, e.integer(0), errors)
+    for condition, begins in ((e.when(first), True), (e.otherwise(first), False)):
+        with condition:
+            for r in range(code.rows):
+                for v in range(code.vectors):
+                    place, value = sums + (r * width + v * vector.bytes), acc[r][v].get()
+                    e.store(value if begins else plus(e, e.load(vector, place, total.bytes), value), place, total.bytes)
+
+
+def _store(e: Emitter, code: OuterCode, a: Arguments, goal: Value, block_f: Value, sums: Value) -> None:
+    """Move the sums of one block of features to where the weights lie."""
+    total = Type(SCALARS[code.total])
+    vector = e.vector(total.scalar)
+    lanes, width = vector.lanes, vector.bytes * code.vectors
+    f = block_f * (lanes * code.vectors)
+    start, features = goal + f * a["ws_f"], e.least(a["count_f"] - f, lanes * code.vectors)
+    if not code.turned:
+        with e.loop(0, a["count_i"]) as i:
+            for v in range(code.vectors):
+                value = e.load(vector, sums + i * width + v * vector.bytes, total.bytes)
+                e.store_first(value, start + i * a["ws_i"] + v * vector.bytes, e.most(features - v * lanes, 0))
+        return
+    count = e.least(a["count_i"], lanes)
+    buffer = e.stack(vector, lanes)
+    with e.loop(0, features, lanes) as first, e.loop(0, a["count_i"], lanes) as next_i:
+        i = e.most(e.least(next_i, a["count_i"] - lanes), 0)
+        corner = sums + i * width + first * total.bytes
+        columns = transpose(e, [e.load(vector, corner + r * width, total.bytes) for r in range(lanes)])
+        goal = start + first * a["ws_f"] + i * a["ws_i"]
+        store_squares(e, columns, buffer, goal, a["ws_f"], (e.least(features - first, lanes), count))
