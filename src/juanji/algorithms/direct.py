@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from juanji.algorithms import channel, outer, space
+from juanji.algorithms import channel, dot, outer, space
 from juanji.algorithms.channel import Channel
-from juanji.algorithms.outer import Weights
 from juanji.algorithms.problem import Problem
 from juanji.algorithms.space import Space
+from juanji.algorithms.weights import Weights
 from juanji.contraction import Contraction, lower
 from juanji.jit.program import Program
 from juanji.machine import Machine
@@ -99,13 +99,15 @@ def _grad_input(spec: Convolution, machine: Machine) -> Work:
 
 
 def _grad_weight(spec: Convolution, machine: Machine) -> Work:
-    """The outer tile; where the sum is cut into segments each leaves an array of its own, and these are added in order."""
-    contraction = replace(lower(spec), taps=None)
-    weights = Weights(Problem(contraction, spec.dtypes, NO_EPILOGUE, machine), spec.weight_layout)
-    segments = outer.segments(weights)
-    weights.problem.goal = int(segments > 1)
-    job = Job(partial(outer.candidates, weights), partial(outer.program, weights))
-    of, more = spec.dtypes, ((segments, *spec.w_shape),) if segments > 1 else ()
+    """The outer or the dot tile; where the sum is cut into segments each leaves an array of its own, and these are added in order."""
+    problem = Problem(replace(lower(spec), taps=None), spec.dtypes, NO_EPILOGUE, machine)
+    weights = Weights(problem, spec.weight_layout)
+    problem.goal = int(weights.segments > 1)
+    if weights.dot:
+        job = Job(partial(dot.candidates, weights), partial(dot.program, weights))
+    else:
+        job = Job(partial(outer.candidates, weights), partial(outer.program, weights))
+    of, more = spec.dtypes, ((weights.segments, *spec.w_shape),) if weights.segments > 1 else ()
     return Work((job,), of.sum, of.w == of.sum, more, after=_add_segments if more else None)
 
 

@@ -95,6 +95,13 @@ def _exp(e: Emitter, x: Value) -> tuple[Value, Value, Value]:
     return part, factors[0], factors[1]
 
 
+def multiply_add(e: Emitter, a: Value, b: Value, c: Value) -> Value:
+    """a·b + c: rounded once, or of integers."""
+    if c.type.floating:
+        return e.fma(a, b, c)
+    return e.arith("add", e.arith("mul", a, b), c)
+
+
 def plus(e: Emitter, a: Value, b: Value) -> Value:
     """The sum of two sums."""
     return e.arith("fadd" if a.type.floating else "add", a, b)

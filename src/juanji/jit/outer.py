@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from juanji.jit.arguments import HEAD, Arguments
 from juanji.jit.channel import fill_panel, store_squares
-from juanji.jit.elements import SCALARS, plus, read, transpose
+from juanji.jit.elements import SCALARS, multiply_add, plus, read, transpose
 from juanji.jit.emit import I64, PTR, Emitter, Type, Value
 from juanji.jit.ieee import ieee_mode
 from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler, pixel_filler
@@ -87,13 +87,7 @@ def _chunk(
 ) -> None:
     """The products of one chunk of output positions, added to the sums; the first chunk's begin them."""
     chunk, group = place
-    image, rest = e.divide(chunk, a["chunks_n"])
-    origin: list[Value] = []
-    for axis in reversed(range(code.axes)):
-        rest, at = e.divide(rest, (a[f"out{axis}"] + a[f"box{axis}"] - 1) // a[f"box{axis}"])
-        origin.insert(0, at * a[f"box{axis}"])
-    extent = [e.least(a[f"box{axis}"], a[f"out{axis}"] - origin[axis]) for axis in range(code.axes)]
-
+    image, origin, extent = chunk_place(e, code.axes, a, chunk)
     total = Type(SCALARS[code.total])
     width = e.vector(total.scalar).bytes * code.vectors
     xs = a["x"] + image * a["xs_n"] + group * a["channels"] * a["xs_c"]
@@ -118,6 +112,16 @@ def _chunk(
         sums = a["scratch"] + a["sums"] + (block_f - blocks[0]) * a["step_f"]
         with e.loop(0, a["count_i"], code.rows) as i:
             _tile(e, code, a, (source, errors, sums + i * width), i, extent, first)
+
+
+def chunk_place(e: Emitter, axes: int, a: Arguments, chunk: Value) -> tuple[Value, list[Value], list[Value]]:
+    """The image of a chunk, and per axis its first output position and how many."""
+    image, rest = e.divide(chunk, a["chunks_n"])
+    origin: list[Value] = []
+    for axis in reversed(range(axes)):
+        rest, at = e.divide(rest, (a[f"out{axis}"] + a[f"box{axis}"] - 1) // a[f"box{axis}"])
+        origin.insert(0, at * a[f"box{axis}"])
+    return image, origin, [e.least(a[f"box{axis}"], a[f"out{axis}"] - origin[axis]) for axis in range(axes)]
 
 
 def _errors(e: Emitter, code: OuterCode, a: Arguments, source: Value, features: Value, extent: list[Value]) -> None:
@@ -207,11 +211,11 @@ def _tile(
                 if code.lanewise:
                     for v in range(code.vectors):
                         x = e.load(vector, window + x_at.get() + v * vector.bytes, total.bytes)
-                        acc[r][v].set(e.fma(x, loaded[v], acc[r][v].get()))
+                        acc[r][v].set(multiply_add(e, x, loaded[v], acc[r][v].get()))
                     continue
                 one = e.splat(e.load(total, window + x_at.get()), vector.lanes)
                 for v in range(code.vectors):
-                    acc[r][v].set(e.fma(one, loaded[v], acc[r][v].get()))
+                    acc[r][v].set(multiply_add(e, one, loaded[v], acc[r][v].get()))
             x_at.set(x_at.get() + a[f"stride{last}"] * a[f"ps{last}"])
             dy_at.set(dy_at.get() + a[f"gp{last}"])
 

@@ -1,0 +1,117 @@
+"""The gradient of shared weights: what its two tiles have in common, and which of them computes a description."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from juanji.algorithms import costs
+from juanji.algorithms.loops import Spatial
+from juanji.algorithms.problem import Problem
+
+EASE = 0.7  # of the dot tile beside the outer one, whose lanes need no sum at the end and whose vectors no alignment
+
+
+class Weights:
+    """The gradient of shared weights of a forward problem, as sums over all positions of products of x and dy.
+
+    i runs over channel and tap in the order in which the weights of a feature lie. lanewise: lanes are the channels of a
+    depthwise layer. dot: lanes are neighbours along the innermost spatial axis. box: output positions of a chunk, of which
+    there are `chunks` in an image; `segments` sums are computed apart and added in order, so that several threads find work
+    where the features are few. All these are part of the bits, so they follow from the description and the machine alone.
+    """
+
+    def __init__(self, problem: Problem, weight_layout: str):
+        self.problem, self.spatial = problem, problem.loops.spatial
+        self.turned, self.channels_first = weight_layout != "*IO", weight_layout == "OI*"
+        self.lanewise = problem.last and problem.groups > 1 and problem.features == problem.channels == 1
+        self.groups, self.features = (1, problem.groups) if self.lanewise else (problem.groups, problem.features)
+        self.count = problem.channels * problem.kernel
+        self.dot = self._dot()
+        self.panel = self.dot or problem.dtypes.x != problem.dtypes.sum or any(s.padded for s in self.spatial)
+        self.held = problem.groups if self.lanewise else problem.channels  # channels under a chunk
+        self.box = self._box()
+        self.chunks = math.prod(-(-s.out // b) for s, b in zip(self.spatial, self.box, strict=True))
+        self.segments = self._segments()
+
+    def _dot(self) -> bool:
+        """Whether the innermost axis fills vectors better than the features do."""
+        problem = self.problem
+        if problem.last and (problem.x_shape[-1], problem.y_shape[-1]) != (1, 1):
+            return False
+        out = self.spatial[-1].out
+        return out / aligned_to(out, problem.lanes) * EASE > self.features / aligned_to(self.features, problem.lanes)
+
+    def _box(self) -> tuple[int, ...]:
+        """Whole inner axes first, until the panel takes a share of the second cache (of the first if it is read as vectors)."""
+        machine, size = self.problem.machine, self.problem.bytes
+        room, most_pixels = (machine.l1 // 2, 1 << 14) if self.dot else (machine.l2 // 4, costs.OUTER_PIXELS)
+        box = [1] * len(self.spatial)
+        for axis in reversed(range(len(self.spatial))):
+            most = max(most_pixels // math.prod(box), 1)
+            while most > 1 and math.prod(self.reach([*box[:axis], most, *box[axis + 1 :]])) * self.held * size > room:
+                most = (most + 1) // 2
+            out = self.spatial[axis].out
+            box[axis] = -(-out // -(-out // most))
+            if box[axis] < out:
+                break
+        return tuple(box)
+
+    def reach(self, box: Sequence[int]) -> list[int]:
+        """How much of the padded input the positions of a box reach over, per axis."""
+        return [(b - 1) * s.stride + s.reach for b, s in zip(box, self.spatial, strict=True)]
+
+    def _segments(self) -> int:
+        problem = self.problem
+        blocks = self.groups * (1 if self.dot else -(-self.features // (2 * problem.lanes)))
+        macs = self.count * self.features * self.groups * math.prod(s.out for s in self.spatial) * problem.batch
+        return max(min(-(-8 // blocks), self.chunks * problem.batch, macs // costs.ITEM_MACS), 1)
+
+    def rows(self, taps: Sequence[npt.NDArray[np.int64]], channel: int, multiple: int) -> npt.NDArray[np.int64]:
+        """Bytes from the window of a position to what meets each i, the last one repeated up to a multiple.
+
+        taps: per axis the bytes to each tap. channel: bytes from one channel to the next.
+        """
+        turned = self.problem.contraction.w.offset > 0  # a kernel turned by 180° lies from its last tap to its first
+        channels = np.arange(self.problem.channels, dtype=np.int64) * channel
+        found = np.zeros((), np.int64)
+        for along in taps:
+            found = found[..., None] + (along[::-1] if turned else along)
+        places = found.reshape(-1)
+        pairs = (np.add.outer(channels, places) if self.channels_first else np.add.outer(places, channels)).reshape(-1)
+        return np.concatenate([pairs, np.repeat(pairs[-1:], -len(pairs) % multiple)])
+
+    @property
+    def words(self) -> dict[str, int]:
+        """The arguments that both tiles have."""
+        problem, w = self.problem, self.problem.contraction.w
+        size, wide, gs = problem.bytes, self.spatial[-1], problem.y_strides
+        words = {
+            "size_w": wide.size, "low_w": wide.low, "count_i": self.count, "groups": self.groups, "channels": problem.channels,
+            "chunks": self.chunks * problem.batch, "chunks_n": self.chunks, "segments": self.segments, "count_f": self.features,
+            "gs_n": gs[0], "gs_c": gs[problem.channel_dimension], "ws_g": 0 if self.lanewise else w.stride("g") * size,
+            "ws_f": w.stride("g" if self.lanewise else "o") * size, "ws_i": size * (1 if self.turned else w.stride("c")),
+            "ws_s": math.prod(w.shape) * size,
+        }  # fmt: skip
+        for i, s in enumerate(self.spatial):
+            words |= {f"out{i}": s.out, f"box{i}": self.box[i], f"reach{i}": s.reach, f"stride{i}": s.stride, f"gs{i}": problem.y_step(s)}
+        return words
+
+    @property
+    def x_axes(self) -> dict[str, int]:
+        """The arguments that are strides of x."""
+        axes = {f"xs{i}": s.x for i, s in enumerate(self.spatial)}
+        return {"xs_n": 0, "xs_c": self.problem.channel_dimension, "xs_w": self.spatial[-1].x, **axes}
+
+
+def aligned_to(count: int, multiple: int) -> int:
+    """The next multiple."""
+    return -(-count // multiple) * multiple
+
+
+def steps(axis: Spatial, step: int) -> npt.NDArray[np.int64]:
+    """Bytes to each tap of an axis whose neighbours lie `step` bytes apart."""
+    return np.arange(axis.kernel, dtype=np.int64) * (axis.dilation * step)
