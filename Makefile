@@ -1,13 +1,14 @@
 # make demo   a real photograph, filtered on this machine
 # make test   lint, types and tests
-# Both set up .venv by themselves, once; they need Python 3.11 or newer (say PYTHON=python3.12 to choose one).
+# make test-torch   the tests that need PyTorch, which it installs
+# All set up .venv by themselves, once; they need Python 3.11 or newer (say PYTHON=python3.12 to choose one).
 
 PYTHON ?= python3
 KERNEL ?= sobel
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test clean
+.PHONY: demo test test-torch clean
 
 demo: .venv/.show
 	@mkdir -p demo
@@ -19,6 +20,9 @@ test: .venv/.dev
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto
+
+test-torch: .venv/.torch
+	$(BIN)/python -m pytest -n auto -m torch tests/test_interop_torch.py
 
 clean:
 	rm -rf .venv demo
@@ -35,3 +39,7 @@ $(BIN)/python:
 .venv/.dev: pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[dev]'
 	@touch $@ .venv/.show
+
+.venv/.torch: pyproject.toml .venv/.dev | $(BIN)/python
+	$(PIP) --editable '.[torch]'
+	@touch $@

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import numpy.typing as npt
 from juanji import machine as machines
 from juanji import reference
 from juanji.algorithms import direct
+from juanji.algorithms.direct import Job
+from juanji.exact import carried
 from juanji.machine import Machine
-from juanji.planner import Plan
+from juanji.planner import ALGORITHMS, Plan
 from juanji.spec import Convolution
 from strategies import PICTURES, Array
 
@@ -30,8 +33,13 @@ def f32(values: npt.ArrayLike) -> Array:
 
 def schedules(spec: Convolution, machine: Machine | None = None) -> dict[str, list[Any]]:
     """The schedules of the direct algorithm by kind: the tile's class and everything about it that is a yes or a no."""
-    found: dict[str, list[Any]] = {}
     (job,) = direct.work(spec, "y", machine or machines.probe()).jobs
+    return by_kind(job)
+
+
+def by_kind(job: Job) -> dict[str, list[Any]]:
+    """The candidates of a job by kind."""
+    found: dict[str, list[Any]] = {}
     for schedule, _ in job.candidates():
         found.setdefault(kind(schedule), []).append(schedule)
     return found
@@ -47,6 +55,14 @@ def planned(spec: Convolution, schedule: Any, machine: Machine | None = None) ->
     """The plan that computes a description by a given schedule."""
     machine = machine or machines.probe()
     return Plan(spec, "y", "direct", direct.work(spec, "y", machine), [(schedule, 1.0)], machine, {})
+
+
+def planned_for(spec: Convolution, produces: str, choose: Callable[[dict[str, list[Any]]], Any], machine: Machine | None = None) -> Plan:
+    """The plan of a product ("y", "x", "w") by the first algorithm that accepts it; `choose` picks a schedule of each of its jobs."""
+    machine = machine or machines.probe()
+    name, algorithm = next((name, entry) for name, entry in ALGORITHMS.items() if entry.accepts(spec, produces) is None)
+    work = algorithm.work(carried(spec, produces), produces, machine)
+    return Plan(spec, produces, name, work, [(choose(by_kind(job)), 1.0) for job in work.jobs], machine, {})
 
 
 def assert_agrees(spec: Convolution, y: Array, x: Array, w: Array, bias: Array | None, exact: bool = False) -> None:

@@ -187,7 +187,7 @@ def test_elements_that_are_no_numbers(array: Any) -> None:
         assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("dtype", ["complex64", "complex128", "int8", "int64", "uint64", "bool", "float16", "longdouble"])
+@pytest.mark.parametrize("dtype", ["complex64", "complex128", "longdouble"])
 def test_numbers_that_are_not_built_yet(dtype: str) -> None:
     x, w = np.ones((1, 1, 5), dtype), np.ones((1, 1, 2), dtype)
     for call in (lambda: jj.conv(x, w), lambda: jj.convolve(x[0, 0], w[0, 0]), lambda: jj.plan(x.shape, w.shape, dtype=dtype)):

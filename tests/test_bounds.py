@@ -45,8 +45,9 @@ def compute(
     x_at = guarded(x.shape, x.dtype, sides.x, x_strides)
     x_at[...] = x
     plan = planned(spec, schedule, machine)
-    program = plan.program
-    plan.program = dataclasses.replace(
+    (part,) = plan.parts
+    program = part.program
+    part.program = dataclasses.replace(
         program,
         pack_weights=lambda array: beside(program.pack_weights(array), sides.w),
         pack_bias=lambda array: beside(program.pack_bias(array), sides.bias),

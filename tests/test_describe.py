@@ -308,7 +308,7 @@ def test_dtypes() -> None:
     for dtype in ("S3", "datetime64[s]", object, "f4,f4", "V4", (np.float32, 2)):
         assert isinstance(refusal((1, 1, 5), (1, 1, 3), dtype=dtype), DtypeError)
         assert isinstance(refusal((1, 1, 5), (1, 1, 3), out_dtype=dtype), DtypeError)
-    assert isinstance(refusal((1, 1, 5), (1, 1, 3), dtype="float16"), NotBuiltError)
+    assert isinstance(refusal((1, 1, 5), (1, 1, 3), dtype="longdouble"), NotBuiltError)
 
 
 @pytest.mark.parametrize("x", ["uint8", "uint16", "float32", "float64"])
@@ -319,9 +319,7 @@ def test_sums_have_the_type_that_numpy_promotes_to_and_can_be_rounded_to_picture
     for y in ("uint8", "uint16", total):
         assert describe((1, 1, 5), (1, 1, 3), dtype=x, w_dtype=w, out_dtype=y).dtypes == Dtypes(x, w, total, y)
     other = "float32" if total == "float64" else "float64"
-    assert str(refusal((1, 1, 5), (1, 1, 3), dtype=x, w_dtype=w, out_dtype=other)) == (
-        f"out_dtype (={other}) is not built yet for sums in {total}; {total}, uint8 and uint16 are"
-    )
+    assert describe((1, 1, 5), (1, 1, 3), dtype=x, w_dtype=w, out_dtype=other).dtypes == Dtypes(x, w, "float64", other)
 
 
 @pytest.mark.parametrize("name", ["dtype", "w_dtype", "out_dtype"])

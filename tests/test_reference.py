@@ -249,7 +249,7 @@ def test_overflow() -> None:
     assert whole([2**63 - 1], [2], "int64", "int64", overflow="wrap").tolist() == [-2]
     assert whole([2**63 - 1], [2], "int64", "int64").tolist() == [2**63 - 1]
     assert whole([255], [1], "int64", "uint8", overflow="raise").tolist() == [255]
-    with pytest.raises(ArgumentError, match=r"do not fit out_dtype \(=uint8\), and overflow is 'raise'"):
+    with pytest.raises(ArgumentError, match=r"sum at \(0, 0, 0\) does not fit out_dtype \(=uint8\), and overflow is 'raise'"):
         whole([256], [1], "int64", "uint8", overflow="raise")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -51,18 +51,18 @@ def conv(
     array([[25., 31.],
            [43., 49.]])
     """
-    x, w = _array("x", x), _array("w", w)
-    bias = None if bias is None else _array("bias", bias, least=0)
+    x, w = operand("x", x), operand("w", w)
+    bias = None if bias is None else operand("bias", bias, least=0)
     options = {
         "stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "boundary": boundary, "flip": flip,
         "sharing": sharing, "layout": layout, "weight_layout": weight_layout, "activation": activation, "out_dtype": out_dtype,
         "overflow": overflow,
     }  # fmt: skip
-    single = x.ndim == spatial_axes(w.shape, _plain(sharing)) + 1
+    single = x.ndim == spatial_axes(w.shape, plain(sharing)) + 1
     if single:
         x = x[None]
         out = None if out is None else out[None]
-    chosen = _planned((x.shape, w.shape, x.dtype, w.dtype, bias is not None), options, algorithm, precision)
+    chosen = planned(_described, (x.shape, w.shape, x.dtype, w.dtype, bias is not None), options, algorithm, precision)
     y = chosen(x, w, bias, out=out, threads=threads)
     return y[0] if single else y
 
@@ -93,11 +93,11 @@ def plan(
     >>> plan((1, 3, 224, 224), (64, 3, 7, 7), stride=2, padding=3).spec.y_shape
     (1, 64, 112, 112)
     """
-    taps, sharing = None, _plain(sharing)
+    taps, sharing = None, plain(sharing)
     kind = parse_dtype("dtype", dtype)
     w_dtype = kind if kind.kind == "f" else np.dtype("float32")
     if isinstance(w, np.ndarray):
-        w = _array("w", w)
+        w = operand("w", w)
         shape, w_dtype = w.shape, w.dtype
         spatial_axes(shape, sharing)  # refuses an array that is no set of weights
         if sharing == "shared":
@@ -110,8 +110,8 @@ def plan(
         "stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "boundary": boundary, "flip": flip,
         "layout": layout, "weight_layout": weight_layout, "activation": activation, "out_dtype": out_dtype, "overflow": overflow,
     }  # fmt: skip
-    plain: dict[str, Any] = {name: _plain(value) for name, value in options.items()}
-    spec = describe(x_shape, shape, dtype=dtype, w_dtype=w_dtype, bias=bias, sharing=sharing, taps=taps, **plain)
+    chosen: dict[str, Any] = {name: plain(value) for name, value in options.items()}
+    spec = describe(x_shape, shape, dtype=dtype, w_dtype=w_dtype, bias=bias, sharing=sharing, taps=taps, **chosen)
     return plan_for(spec, algorithm, precision)
 
 
@@ -130,34 +130,32 @@ def compute(
     return plan_for(spec, algorithm, precision)(x, w, bias, out=out, threads=threads)
 
 
+def _described(x_shape: Any, w_shape: Any, x_dtype: Any, w_dtype: Any, bias: bool, algorithm: str, precision: str, **options: Any) -> Plan:
+    return plan_for(describe(x_shape, w_shape, dtype=x_dtype, w_dtype=w_dtype, bias=bias, **options), algorithm, precision)
+
+
 _plans: dict[Any, Plan] = {}
 
 
-Arrays = tuple[tuple[int, ...], tuple[int, ...], np.dtype[Any], np.dtype[Any], bool]  # shapes and types of x and w, whether biased
+def planned(make: Callable[..., Plan], arrays: tuple[Any, ...], options: dict[str, Any], algorithm: str, precision: str) -> Plan:
+    """The plan of a call, found by its arguments as they are written, before any of them is looked at.
 
-
-def _planned(arrays: Arrays, options: dict[str, Any], algorithm: str, precision: str) -> Plan:
-    """The plan of a call, found by its arguments as they are written, before any of them is looked at."""
-    key = (arrays, *map(_key, options.values()), _key(algorithm), _key(precision))
+    make(*arrays, algorithm, precision, **options) plans it; `arrays` is what the call needs to know of its arrays.
+    """
+    key = (make, arrays, *map(_key, options.values()), _key(algorithm), _key(precision))
     try:
         kept = _plans.get(key)
     except TypeError:  # something that cannot be hashed, so cannot be right: what follows says which
-        return _described(arrays, options, algorithm, precision)
+        return make(*arrays, algorithm, precision, **{name: plain(value) for name, value in options.items()})
     if kept is None:
-        kept = _described(arrays, options, algorithm, precision)
+        kept = make(*arrays, algorithm, precision, **{name: plain(value) for name, value in options.items()})
         if len(_plans) >= MOST_PLANS:
             _plans.clear()
         _plans[key] = kept
     return kept
 
 
-def _described(arrays: Arrays, options: dict[str, Any], algorithm: str, precision: str) -> Plan:
-    x_shape, w_shape, x_dtype, w_dtype, bias = arrays
-    plain = {name: _plain(value) for name, value in options.items()}
-    return plan_for(describe(x_shape, w_shape, dtype=x_dtype, w_dtype=w_dtype, bias=bias, **plain), algorithm, precision)
-
-
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """An array as the lists or the number that it stands for."""
     return value.tolist() if isinstance(value, np.ndarray) else value
 
@@ -174,7 +172,7 @@ def _key(value: Any) -> Any:
     return (kind, repr(value)) if isinstance(value, float | np.floating) else (kind, value)
 
 
-def _array(name: str, value: npt.ArrayLike, least: int = 1) -> Array:
+def operand(name: str, value: npt.ArrayLike, least: int = 1) -> Array:
     """The value as an array of numbers with at least as many axes."""
     array = array_of(name, value)
     if array.dtype.kind not in "fcbiuV" or array.dtype.hasobject or array.dtype.type is np.void:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from juanji import boundary as boundaries
 from juanji.errors import ArgumentError, DtypeError, NotBuiltError, ShapeError
+from juanji.exact import SIGNED, UNSIGNED, limits
 from juanji.spec import ACTIVATIONS, LAYOUTS, WEIGHT_LAYOUTS, Boundary, Convolution, Dtypes, Epilogue, span
 
 PerAxis = SupportsIndex | Iterable[SupportsIndex]  # integers of Python or NumPy, in any sequence or array
@@ -22,8 +23,9 @@ BoundaryLike = OneBoundary | Sequence[OneBoundary]
 Activation = str | tuple[str, Number] | None
 
 SHARINGS = ("shared", "tiled", "local")
-FLOATS = ("float32", "float64")
-PICTURES = ("uint8", "uint16")  # summed in the type of the weights, and what sums may be rounded to
+HALVES = ("float16", "bfloat16")  # summed in float32
+FLOATS = (*HALVES, "float32", "float64")
+COMPLEX = ("complex64", "complex128")
 PADDINGS = ("valid", "same", "same_lower", "full", "causal")
 
 
@@ -50,8 +52,10 @@ def describe(
 ) -> Convolution:
     """The `Convolution` of a batched input shape and a weight shape.
 
-    dtype, w_dtype: of the input and of the weights, the same unless said; they are summed in the type that NumPy promotes
-        them to, and stored in it unless out_dtype says uint8 or uint16.
+    dtype, w_dtype: of the input and of the weights, the same unless said; they are summed and stored in the type that NumPy
+        promotes them to (half floats summed in float32), or in out_dtype where that is wider; a narrower one is rounded to. Integers
+        and bool are summed exactly, and stored in int64; in a float out_dtype they are summed in float64. Integer sums take the
+        activations that stay integers, relu and relu6; complex sums take none.
     taps: a mask of the kernel's shape that marks the positions to keep, as they stand in the weights before `flip`.
 
     The others are those of `conv`. Raises ArgumentError, ShapeError or DtypeError with one line that names the argument, its
@@ -108,6 +112,7 @@ def describe(
         overflow=overflow,
         taps=_kept(taps, kernel),
     )
+    _check_sums(described)
     if sharing == "local" and sites != described.output:
         raise ShapeError(f"w has sites {sites}, but sharing='local' needs one per output position {described.output}")
     return described
@@ -246,21 +251,57 @@ def parse_dtype(name: str, dtype: npt.DTypeLike) -> np.dtype[Any]:
 
 @lru_cache(maxsize=1024)
 def choose_dtypes(x: np.dtype[Any], w: np.dtype[Any], out: np.dtype[Any] | None) -> Dtypes:
-    """The types of the sum and the output for an input and weights, or an error that names what is not built yet.
+    """The types of the sum and the output for an input and weights, or an error that says why there are none.
 
     >>> choose_dtypes(np.dtype("uint8"), np.dtype("float64"), None)
     Dtypes(x='uint8', w='float64', sum='float64', y='float64')
+    >>> choose_dtypes(np.dtype("int8"), np.dtype("int16"), np.dtype("uint8")).sum
+    'int64'
     """
     for name, dtype in (("x", x), ("w", w), ("out", out)):
         if dtype is not None and (dtype.kind not in "fcbiuV" or dtype.type is np.void or dtype.hasobject):
             raise DtypeError(f"{name} has dtype {dtype}, which is not a number that can be multiplied and added")
-    if x.name not in (*FLOATS, *PICTURES) or w.name not in FLOATS:
-        raise NotBuiltError(f"x of {x} with w of {w} is not built yet; float32, float64 and uint8 or uint16 with float weights are")
-    total = np.result_type(x, w)
-    result = total if out is None else out
-    if result.name not in (total.name, *PICTURES):
-        raise NotBuiltError(f"out_dtype (={result}) is not built yet for sums in {total}; {total}, uint8 and uint16 are")
-    return Dtypes(x.name, w.name, total.name, result.name)
+        if dtype is not None and dtype.name not in (*SIGNED, *UNSIGNED, *FLOATS, *COMPLEX):
+            raise NotBuiltError(f"{name} of {dtype.name} is not built yet; integers, bool, float16 to float64, bfloat16 and complex are")
+    product = _promoted(x, w)
+    if out is None:
+        out = np.dtype(np.int64) if product.kind in "biu" else product
+    if (out.kind == "c") != (product.kind == "c"):
+        kinds = ("complex", "real") if product.kind == "c" else ("real", "complex")
+        raise DtypeError(f"out_dtype (={out}) is {kinds[1]}, but x of {x} with w of {w} gives {kinds[0]} sums")
+    if product.kind in "biu":
+        total = "int64" if out.kind in "biu" else "float64"
+    elif out.kind in "biu":
+        total = product.name
+    else:
+        total = _promoted(product, out).name if out.itemsize > product.itemsize else product.name
+    return Dtypes(x.name, w.name, "float32" if total in HALVES else total, out.name)
+
+
+def _promoted(x: np.dtype[Any], w: np.dtype[Any]) -> np.dtype[Any]:
+    """The type that NumPy promotes both to."""
+    try:
+        promoted = np.result_type(x, w)
+    except TypeError:
+        raise DtypeError(f"x of {x} and w of {w} have no common type; convert one of them") from None
+    if promoted.kind == "f" and x.kind != "f" and w.kind != "f" and "V" not in (x.kind, w.kind):
+        raise DtypeError(f"x of {x} and w of {w}: no integer type holds both uint64 and negative numbers; convert one of them")
+    return promoted
+
+
+def _check_sums(c: Convolution) -> None:
+    """Whether activation and constants outside mean something for sums of this type."""
+    dtypes, activation = c.dtypes, c.epilogue.activation
+    if dtypes.sum in COMPLEX and activation is not None:
+        raise DtypeError(f"activation (={activation!r}) must be None for complex sums")
+    if dtypes.sum != "int64":
+        return
+    if activation not in (None, "relu", "relu6"):
+        raise DtypeError(f"activation (={activation!r}) of an integer sum is no integer; give a float out_dtype, not {dtypes.y}")
+    least, most = limits("int64")
+    for boundary in c.boundary:
+        if boundary.value % 1 or not least <= boundary.value <= most:
+            raise ArgumentError(f"boundary (={('constant', boundary.value)!r}) must be an integer of 64 bits, because x and w are integers")
 
 
 def _split(x_shape: tuple[int, ...], layout: str) -> tuple[int, int, tuple[int, ...]]:

@@ -88,11 +88,11 @@ def phases(contraction: Contraction) -> tuple[Phase, ...]:
         raise ArgumentError(f"output (={contraction.output!r}) of a contraction that is split into phases must be 'x'")
     if any(contraction.extent(f"t{i}") > 1 for i in range(contraction.n)):
         raise ArgumentError("a contraction that is split into phases must have shared weights")
-    found = []
-    for number, region in enumerate(regions(contraction)):
-        for ways in itertools.product(*(_ways(contraction, i, span) for i, span in enumerate(region.spans))):
-            found.append(_phase(contraction, number, region, ways))
-    return tuple(found)
+    return tuple(
+        _phase(contraction, number, region, ways)
+        for number, region in enumerate(regions(contraction))
+        for ways in itertools.product(*(_ways(contraction, i, span) for i, span in enumerate(region.spans)))
+    )
 
 
 def fold_border(contraction: Contraction, arrays: Sequence[Array]) -> Array:

@@ -19,6 +19,7 @@ from juanji.algorithms.costs import FMA_PER_CYCLE
 from juanji.algorithms.direct import Work
 from juanji.algorithms.problem import contiguous_strides
 from juanji.errors import ArgumentError, DtypeError, NotBuiltError, ShapeError
+from juanji.exact import carried
 from juanji.jit.arguments import HEAD
 from juanji.jit.load import load
 from juanji.jit.memory import address, empty_aligned
@@ -68,7 +69,7 @@ def _plan_for(spec: Convolution, algorithm: str, produces: str) -> Plan:
     for name, entry in ALGORITHMS.items():
         reason = entry.accepts(spec, produces) if algorithm in ("auto", name) else "another algorithm was asked for"
         if reason is None:
-            work = entry.work(spec, produces, machine)
+            work = entry.work(carried(spec, produces), produces, machine)
             found[name] = work, [min(job.candidates(), key=lambda choice: choice[1]) for job in work.jobs]
         else:
             refused[name] = reason
@@ -258,7 +259,7 @@ class Plan:
         second = self._second
         if w.shape != second.shape:
             raise ShapeError(f"{second.name} has shape {w.shape}, but the plan is for {second.shape}")
-        if w.dtype != second.dtype and w.dtype.kind not in "fbiu":
+        if w.dtype != second.dtype and (w.dtype.kind not in "fbiu" or self.spec.dtypes.integers):
             raise DtypeError(f"{second.name} has dtype {w.dtype}, but the plan is for {second.dtype}")
         if self._skipped is not None and np.any(w[self._skipped]):
             kept_taps = len(self.spec.taps or ())
@@ -274,6 +275,8 @@ class Plan:
         shape = spec.bias_shape if self.produces == "y" else (spec.channels,)
         if bias.shape != shape:
             raise ShapeError(f"bias has shape {bias.shape}, but must have {shape}: one per output channel")
+        if spec.dtypes.sum == "int64" and not np.can_cast(bias.dtype, np.int64):
+            raise DtypeError(f"bias has dtype {bias.dtype}, but must be int64 as the sum is")
         if bias.dtype.kind not in "fbiu" and bias.dtype != np.dtype(spec.dtypes.sum):
             raise DtypeError(f"bias has dtype {bias.dtype}, but must be real numbers")
 
@@ -283,7 +286,7 @@ class Plan:
         x = self._check_first(x)
         result = self._result
         whole = self._simple or self.work.finished
-        y = empty_aligned(result.shape, result.dtype if whole else self.work.dtype) if out is None or not whole else self._check_out(out, x)
+        y = empty_aligned(result.shape, result.dtype if whole else self.work.dtype) if out is None or not whole else self._check_out(out, x, operands)
         if y.size and self._simple and x.size:
             self.parts[0].run(x, operands[0], y, threads)
         elif y.size:
@@ -312,8 +315,7 @@ class Plan:
         spec = self.spec
         if bias is not None:
             total += bias.reshape(-1, *(1,) * spec.n) if spec.layout == "channels_first" else bias
-        total = reference.activate(spec, total)
-        return total.astype(self._result.dtype, copy=False)
+        return reference.stored(reference.activate(spec, total), self._result.dtype, spec.overflow)
 
     def _check_first(self, x: Array) -> Array:
         """The input as it can be read: native, aligned, and close together where the programs want that."""
@@ -340,11 +342,11 @@ class Plan:
             raise ArgumentError("out is read-only")
         return out
 
-    def _check_out(self, out: Array, x: Array) -> Array:
-        """The array to compute into: `out` itself, or another where it has gaps or shares memory with the input."""
+    def _check_out(self, out: Array, x: Array, operands: Sequence[_Operands]) -> Array:
+        """The array to compute into: `out` itself, or another where it has gaps or shares memory with what is read."""
         self._checked_out(out)
         usable = out.flags.c_contiguous and out.flags.aligned and out.dtype.isnative
-        if usable and not np.may_share_memory(out, x):
+        if usable and not any(np.may_share_memory(out, read) for read in (x, *(packed.w for packed in operands))):
             return out
         return empty_aligned(self._result.shape, self._result.dtype)
 

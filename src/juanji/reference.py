@@ -3,7 +3,7 @@
     y[n, o, p] = activation( bias[o] + Σ_tap Σ_c  padded[n, c, p·stride + tap·dilation] · w[p mod sites, o, c, tap] )
 
 with p and tap running over all spatial axes, and c over the channels of o's group. Sums are in float64 (complex128), or exact
-for integers; only the finished result is rounded, to the output's type.
+for integers and bool; only the finished result is rounded, once, to the output's type.
 """
 
 import itertools
@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from juanji import boundary
 from juanji.errors import ArgumentError
+from juanji.exact import limits, refuse, terms
+from juanji.exact import magnitude as largest
 from juanji.spec import Convolution
 
 Array = npt.NDArray[Any]
@@ -32,7 +34,7 @@ def conv(spec: Convolution, x: Array, w: Array, bias: Array | None = None) -> Ar
            [44., 50.]], dtype=float32)
     """
     total = _sum(spec, x, w, bias)
-    return _store(activate(spec, total), np.dtype(spec.dtypes.y), spec.overflow)
+    return stored(activate(spec, total), np.dtype(spec.dtypes.y), spec.overflow)
 
 
 def magnitude(spec: Convolution, x: Array, w: Array, bias: Array | None = None) -> Array:
@@ -105,10 +107,9 @@ def _sum_type(spec: Convolution, x: Array, w: Array, bias: Array | None) -> np.d
         return np.dtype(np.complex128)
     if not kinds <= set("biu"):
         return np.dtype(np.float64)
-    most_x, most_w, most_bias = ([max(abs(int(a.max())), abs(int(a.min()))) if a.size else 0 for a in arrays] + [0])[:3]
+    most_x, most_w, most_bias = ([largest(a) for a in arrays] + [0])[:3]
     most_x = max(most_x, *(abs(int(b.value)) if math.isfinite(b.value) else 0 for b in spec.boundary))
-    terms = spec.macs // max(math.prod(spec.y_shape), 1)
-    return np.dtype(np.int64 if max(most_x * most_w * terms, most_x, most_w) + most_bias < 2**63 else object)
+    return np.dtype(np.int64 if max(terms(spec) * most_x * most_w, most_x, most_w) + most_bias < 2**63 else object)
 
 
 def activate(spec: Convolution, total: Array) -> Array:
@@ -130,20 +131,30 @@ def activate(spec: Convolution, total: Array) -> Array:
             raise ArgumentError(f"activation (={name!r}) has no definition here")
 
 
-def _store(total: Array, dtype: np.dtype[Any], overflow: str) -> Array:
+def stored(total: Array, dtype: np.dtype[Any], overflow: str) -> Array:
     """The result rounded to the output's type: integers half to even, NaN to 0, what does not fit as `overflow` says."""
-    if dtype.kind not in "iu":
+    if dtype.kind not in "biu":
         with np.errstate(over="ignore"):  # beyond the largest float32 stands infinity
-            return total.astype(dtype)
-    limits = np.iinfo(dtype)
+            return (_for_half(total) if dtype.name == "bfloat16" else total).astype(dtype)
+    least, most = limits(dtype.name)
     if total.dtype.kind == "f":
-        if overflow == "raise" and not np.isfinite(total).all():
-            raise ArgumentError(f"out_dtype (={dtype}) with overflow='raise' cannot hold NaN or infinity")
-        total = np.nan_to_num(np.rint(total))
+        total = np.rint(total)
+        if overflow == "raise":
+            refuse(~((total >= least) & (total < most + 1)), dtype.name)  # NaN fails every comparison
+        total = np.nan_to_num(total)
         if overflow != "saturate" or dtype.itemsize == 8:  # Python's integers, because float64 cannot name 2**63 − 1
             total = np.array([int(v) for v in total.flat], object).reshape(total.shape)
-    if overflow == "raise" and total.size and not (total.min() >= limits.min and total.max() <= limits.max):
-        raise ArgumentError(f"sums from {total.min()} to {total.max()} do not fit out_dtype (={dtype}), and overflow is 'raise'")
+    if overflow == "raise":
+        refuse(np.asarray((total < least) | (total > most), bool), dtype.name)
     if overflow == "wrap":
-        total = (total.astype(object) - limits.min) % 2 ** (8 * dtype.itemsize) + limits.min
-    return np.clip(total, limits.min, limits.max).astype(dtype)
+        total = (total.astype(object) - least) % (most - least + 1) + least
+    return np.clip(total, least, most).astype(dtype)
+
+
+def _for_half(total: Array) -> Array:
+    """float32 that rounds to the same bfloat16: rounded to odd, because the cast to bfloat16 would round a second time."""
+    total = total.astype(np.float64)
+    near = total.astype(np.float32)
+    cut: Array = np.where(np.abs(near) > np.abs(total), np.nextafter(near, np.float32(0)), near)
+    odd: Array = (cut.view(np.uint32) | (near != total)).view(np.float32)
+    return odd

@@ -21,16 +21,27 @@ ACTIVATIONS: dict[str, float | None] = {
     "tanh": None,
 }
 OVERFLOWS = ("saturate", "wrap", "raise")
+WORDS = {"int128": 2, "int256": 4}  # types of sums that NumPy does not have: so many words of 64 bits, the lowest first
 MOST_ELEMENTS = 2**62 // 16  # the largest complex number takes 16 bytes; every address stays inside a signed word
 
 
 class Dtypes(NamedTuple):
-    """Element types by NumPy name: of the input, of the weights, of the sum, of the output."""
+    """Element types by NumPy name: of the input, of the weights, of the sum, of the output.
+
+    A description sums float32 for float16 and bfloat16, otherwise what NumPy promotes x and w to or a wider output's type, and
+    "int64" for exact sums of integers, whatever their size. What algorithms see has in its place the machine type that carries such
+    sums (`exact.CARRIERS`), which may be a float, or an integer of several words (`WORDS`).
+    """
 
     x: str = "float32"
     w: str = "float32"
     sum: str = "float32"
     y: str = "float32"
+
+    @property
+    def integers(self) -> bool:
+        """Whether input and weights are integers or bool."""
+        return np.dtype(self.x).kind in "biu" and np.dtype(self.w).kind in "biu"
 
 
 class Epilogue(NamedTuple):
@@ -145,11 +156,11 @@ class Convolution:
     @property
     def bytes_moved(self) -> int:
         """Bytes of input, weights, bias and output, each once: what no algorithm can move less of."""
-        bias = math.prod(self.bias_shape) * _bytes(self.dtypes.sum) if self.epilogue.bias else 0
+        bias = math.prod(self.bias_shape) * itemsize(self.dtypes.sum) if self.epilogue.bias else 0
         return (
-            math.prod(self.x_shape) * _bytes(self.dtypes.x)
-            + math.prod(self.w_shape) * _bytes(self.dtypes.w)
-            + math.prod(self.y_shape) * _bytes(self.dtypes.y)
+            math.prod(self.x_shape) * itemsize(self.dtypes.x)
+            + math.prod(self.w_shape) * itemsize(self.dtypes.w)
+            + math.prod(self.y_shape) * itemsize(self.dtypes.y)
             + bias
         )
 
@@ -197,8 +208,13 @@ def span(kernel: int, dilation: int) -> int:
     return dilation * (kernel - 1) + 1
 
 
-def _bytes(dtype: str) -> int:
-    return np.dtype(dtype).itemsize
+def itemsize(dtype: str) -> int:
+    """Bytes of an element.
+
+    >>> itemsize("float32"), itemsize("int128")
+    (4, 16)
+    """
+    return 8 * WORDS[dtype] if dtype in WORDS else np.dtype(dtype).itemsize
 
 
 def _by(numbers: tuple[int, ...]) -> str:

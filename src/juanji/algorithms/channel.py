@@ -59,7 +59,7 @@ def _roles(problem: Problem, lanewise: bool) -> _Roles:
 def candidates(problem: Problem) -> Iterator[tuple[Channel, float]]:
     """Every tile that fits the registers, with blocks for the caches, and its expected cycles."""
     machine, spatial = problem.machine, problem.loops.spatial
-    lanewise = problem.last and problem.groups > 1 and problem.features == problem.channels == 1
+    lanewise = problem.depthwise
     groups, features, channels, held = _roles(problem, lanewise)
     steps = problem.kernel * channels
     must_copy = problem.dtypes.x != problem.dtypes.sum or any(s.padded for s in spatial)
@@ -74,12 +74,12 @@ def candidates(problem: Problem) -> Iterator[tuple[Channel, float]]:
         splits = _splits(groups, chunks, blocks_f, steps * features * chunk)
         blocks = (1,) if lanewise else _blocks(problem, width * problem.bytes)
         for block, panel, planar in itertools.product(blocks, (False, True), (False, True)):
-            if planar and problem.last:
+            if planar and (problem.last or lanewise):
                 continue
             if not panel and (must_copy or planar == problem.last or (lanewise and held % width)):
                 continue
             turned = panel and not problem.last and not planar
-            if turned and block % problem.lanes:
+            if turned and (held if lanewise else block) % problem.lanes:
                 continue
             # What one reduction step costs beside its multiply-adds: weights that the first cache does not hold, x from afar.
             crowded = (block * problem.kernel * width * problem.bytes / machine.l1 - 0.6) / 0.3
@@ -103,8 +103,10 @@ def candidates(problem: Problem) -> Iterator[tuple[Channel, float]]:
                 tile = steps * step + steps / inner * costs.LOOP_CYCLES + pixels * 4
                 tile += channels // block * (sums * costs.STORE_CYCLES + costs.TILE_CYCLES)
                 if not problem.last:
-                    tile += sums * costs.TURNED_STORE_CYCLES
+                    tile += sums * (costs.SCATTER_CYCLES * problem.lanes if problem.gaps else costs.TURNED_STORE_CYCLES)
                 cycles = problem.batch * groups * chunks * (blocks_f * -(-chunk // pixels) * tile + fill)
+                if lanewise and turned:
+                    cycles *= costs.TURNED_DEPTHWISE
                 yield Channel(pixels, vectors, block, box, splits, panel, planar, lanewise, prefetch), cycles
 
 
@@ -231,6 +233,7 @@ def program(problem: Problem, schedule: Channel) -> Program:
         lanewise=schedule.lanewise,
         bias=epilogue.bias,
         activation=epilogue.activation,
+        narrowing=problem.narrowing,
         pixels=schedule.pixels,
         vectors=schedule.vectors,
         prefetch=schedule.prefetch,

@@ -12,6 +12,7 @@ FEWEST_SUMS = 12  # in flight, where there is a choice: fewer leave the multiply
 # lines and panels
 LINE_CYCLES = 50.0  # to start a line
 COPY_CYCLES = 2.5  # per vector that is copied
+PARTED_CYCLES = 6.0  # per vector that is copied and cut into phases
 TURN_CYCLES = 9.0  # per vector that is turned from planes to pixels
 SCALAR_CYCLES = 1.2  # per element that is copied alone
 PLACE_CYCLES = 8.0  # to note where a line lies that is read in place
@@ -20,6 +21,7 @@ PLACE_CYCLES = 8.0  # to note where a line lies that is read in place
 TILE_CYCLES = 25.0  # to start a tile
 LOOP_CYCLES = 10.0  # to start the innermost loop of a reduction
 STORE_CYCLES = 2.0  # per vector of sums that is put down or taken up
+TURNED_DEPTHWISE = 1.5  # times what turning and turning back cost where little is done between: every line lies in another page
 TURNED_STORE_CYCLES = 8.0  # per vector of sums that leaves transposed
 SCATTER_CYCLES = 3.0  # per element of a sum that is stored alone
 CROSSING = 1.6  # loads that an unaligned vector counts for, because many cross a cache line

@@ -15,11 +15,13 @@ from juanji.algorithms.channel import Channel
 from juanji.algorithms.problem import Problem
 from juanji.algorithms.space import Space
 from juanji.algorithms.weights import Weights
+from juanji.complexes import PARTS
 from juanji.contraction import Contraction, lower
+from juanji.exact import SIGNED, UNSIGNED, bound, carried, fits
 from juanji.jit.program import Program
 from juanji.machine import Machine
 from juanji.phases import Phase, fold_border, phases, regions
-from juanji.spec import NO_EPILOGUE, Convolution, Dtypes
+from juanji.spec import NO_EPILOGUE, WORDS, Convolution, Dtypes
 
 Array = npt.NDArray[Any]
 Arrays = Sequence[Array]
@@ -54,13 +56,19 @@ def accepts(spec: Convolution, produces: str) -> str | None:
     """None, or why this algorithm does not compute the product of the description yet."""
     if not spec.shared:
         return "tiled and locally connected weights are not built yet"
+    if spec.dtypes.sum in PARTS:
+        return f"sums in {spec.dtypes.sum} are not built yet"
+    if produces != "y" and carried(spec, produces).dtypes.sum in WORDS:
+        return f"gradients of {spec.dtypes.x} and {spec.dtypes.w} whose sums may leave int64 are not built yet"
+    if spec.overflow == "raise" and spec.dtypes.y in (*SIGNED, *UNSIGNED) and not fits(spec, bound(spec, produces)):
+        return "overflow='raise' is not built yet where sums may overflow"
     return None
 
 
 def work(spec: Convolution, produces: str, machine: Machine) -> Work:
     """What computes the output ("y"), the gradient of the input ("x") or of the weights ("w")."""
     if produces == "y":
-        return Work((tile(Problem(lower(spec), spec.dtypes, spec.epilogue, machine)),), spec.dtypes.y)
+        return Work((tile(Problem(lower(spec), spec.dtypes, spec.epilogue, machine, overflow=spec.overflow)),), spec.dtypes.y)
     return _grad_input(spec, machine) if produces == "x" else _grad_weight(spec, machine)
 
 
@@ -87,7 +95,8 @@ def _grad_input(spec: Convolution, machine: Machine) -> Work:
     finished = not strips and not (bare and spec.epilogue != NO_EPILOGUE)
     of, epilogue = spec.dtypes, spec.epilogue if finished else NO_EPILOGUE
     dtypes = Dtypes(of.y, of.w, of.sum, of.x if finished else of.sum)
-    jobs = (tile(Problem(p.contraction, dtypes, epilogue, machine, p.region)) for p in found if p.contraction is not None)
+    pieces = ((p.contraction, p.region) for p in found if p.contraction is not None)
+    jobs = (tile(Problem(piece, dtypes, epilogue, machine, region, spec.overflow)) for piece, region in pieces)
     return Work(
         tuple(jobs),
         dtypes.y,

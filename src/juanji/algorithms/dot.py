@@ -87,7 +87,7 @@ def program(weights: Weights, schedule: Dot) -> Program:
         close=problem.close(unit=True),
         items=weights.segments * weights.groups,
         scratch=sums + features * len(rows) * vector + 64,
-        pack_weights=np.ascontiguousarray,
+        pack_weights=weights.errors,
         pack_bias=np.ascontiguousarray,
         tables=tables.arrays,
         x_skipped=problem.loops.skipped,

@@ -76,7 +76,8 @@ def program(weights: Weights, schedule: Outer) -> Program:
         dy=dtypes.y,
         total=dtypes.sum,
         axes=len(spatial),
-        planar=not problem.last,
+        planar=not problem.last and not weights.lanewise,
+        planar_x=not problem.last,
         panel=schedule.panel,
         errors=not problem.last or dtypes.y != dtypes.sum or weights.features % width > 0,
         turned=weights.turned,
@@ -115,7 +116,7 @@ def program(weights: Weights, schedule: Outer) -> Program:
         close=close,
         items=weights.segments * weights.groups * splits,
         scratch=sums + share * len(rows) * width * size + 64,
-        pack_weights=np.ascontiguousarray,
+        pack_weights=weights.errors,
         pack_bias=np.ascontiguousarray,
         tables=tables.arrays,
         x_skipped=problem.loops.skipped,
@@ -130,14 +131,15 @@ def _panel(weights: Weights, schedule: Outer, panel_c: int) -> tuple[list[int], 
         strides = contiguous_strides(problem.x_shape, size)
         channel = strides[problem.channel_dimension]
         return [strides[s.x] for s in weights.spatial], channel, channel * panel_c, 0
-    step = panel_c * size if problem.last else size
+    planar = not problem.last and not weights.lanewise
+    step = size if planar else panel_c * size
     axes: list[int] = []
     for length in reversed(weights.reach(weights.box)):
         axes.insert(0, step)
         step *= length
-        if not problem.last and len(axes) == 1:
+        if planar and len(axes) == 1:
             step = aligned(step)
-    if problem.last:
+    if not planar:
         return axes, size, step, step * -(-weights.held // panel_c)
     plane = step + 64  # not a power of two apart
     return axes, plane, plane * weights.held, plane * weights.held

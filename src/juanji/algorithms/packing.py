@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -9,11 +10,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from juanji import machine as machines
 from juanji.algorithms.problem import Problem
-from juanji.contraction import Contraction
-from juanji.jit.memory import empty_aligned
+from juanji.exact import in_words
+from juanji.jit.arguments import HEAD, pack
+from juanji.jit.load import load
+from juanji.jit.memory import address, empty_aligned
+from juanji.jit.pack import PackCode, emit_pack
+from juanji.kept import kept
+from juanji.spec import WORDS
 
 Array = npt.NDArray[Any]
+
+FEW_WEIGHTS = 1 << 14  # that NumPy copies as fast as generated code
 
 
 class Packing:
@@ -24,22 +33,29 @@ class Packing:
     inner: per axis its extent and its stride in elements of w.
     """
 
-    def __init__(self, contraction: Contraction, dtype: str, width: int, inner: Sequence[tuple[int, int]], axis: str, overlap: bool):
+    def __init__(self, problem: Problem, width: int, inner: Sequence[tuple[int, int]], axis: str, overlap: bool):
+        contraction, self.machine = problem.contraction, problem.machine
         groups = 1 if axis == "g" else contraction.extent("g")
-        features, self.feature_stride = contraction.extent(axis), contraction.w.stride(axis)
-        blocks = -(-features // width)
-        self.dtype, self.width = dtype, width
+        self.features, self.feature_stride = contraction.extent(axis), contraction.w.stride(axis)
+        blocks = -(-self.features // width)
+        self.dtype, self.width, self.inner = problem.dtypes.sum, width, tuple(inner)
+        self.code = PackCode(problem.dtypes.w, problem.dtypes.sum)
         self.offset = contraction.w.offset
         self.shape = (groups, blocks, *(extent for extent, _ in inner), width)
         self.strides = (contraction.w.stride("g"), width * self.feature_stride, *(stride for _, stride in inner), self.feature_stride)
-        self.last = features - width if overlap else (blocks - 1) * width
-        self.lanes = min(features - self.last, width)
-        self.even = features % width == 0
+        self.last = self.features - width if overlap else (blocks - 1) * width
+        self.lanes = min(self.features - self.last, width)
+        self.even = self.features % width == 0
+        self.turned = abs(self.feature_stride) != 1 and width % problem.lanes == 0 and math.prod(self.shape) > FEW_WEIGHTS
+        self.turned = self.turned and self.dtype not in WORDS
 
     def __call__(self, w: Array) -> Array:
         """The packed weights, a new array."""
         w = np.ascontiguousarray(w)
-        packed = empty_aligned(self.shape, self.dtype)
+        packed = empty_aligned(self.shape, w.dtype if self.dtype in WORDS else self.dtype)
+        if self.turned and w.dtype == np.dtype(self.code.w):
+            self._turn(w, packed)
+            return packed
         groups, blocks, *inner, width = self.shape
         whole = blocks if self.even else blocks - 1
         packed[:, :whole] = self._view(w, 0, (groups, whole, *inner, width), self.strides)
@@ -47,12 +63,40 @@ class Packing:
             packed[:, whole, ..., self.lanes :] = 0
             strides = (self.strides[0], *self.strides[2:])
             packed[:, whole, ..., : self.lanes] = self._view(w, self.last * self.feature_stride, (groups, *inner, self.lanes), strides)
-        return packed
+        return in_words(packed, self.dtype) if self.dtype in WORDS else packed
 
     def _view(self, w: Array, start: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
         if not math.prod(shape):
             return np.empty(shape, w.dtype)
         return np.ndarray(shape, w.dtype, w, (self.offset + start) * w.itemsize, tuple(stride * w.itemsize for stride in strides))
+
+    def _turn(self, w: Array, packed: Array) -> None:
+        """By generated code: features and their neighbours in squares."""
+        starts, goals = self._runs
+        size, groups, blocks = w.itemsize, *self.shape[:2]
+        words = {
+            "map_starts": starts.ctypes.data, "map_goals": goals.ctypes.data, "runs": len(starts), "run": goals.shape[1],
+            "groups": groups, "blocks": blocks, "features": self.features, "width": self.width, "ws_g": self.strides[0] * size,
+            "ws_f": self.feature_stride * size, "step": math.prod(self.shape[2:]) * packed.itemsize,
+        }  # fmt: skip
+        row = pack(self.code.names, words)
+        row[HEAD.index("w")], row[HEAD.index("y")] = address(w), address(packed)
+        row[HEAD.index("end")] = groups * blocks
+        load(self.code, emit_pack, self.machine.target, machines.identity()).call((ctypes.c_int64 * len(row))(*row))
+
+    @kept
+    def _runs(self) -> tuple[Array, Array]:
+        """Bytes to each run of neighbours of a feature's weights, and to where each weight of each run goes in a block."""
+        places: Array = np.full((), self.offset, np.int64)
+        for extent, stride in self.inner:
+            places = places[..., None] + np.arange(extent, dtype=np.int64) * stride
+        places = places.reshape(-1)
+        order = np.argsort(places)
+        places = places[order]
+        breaks = np.flatnonzero(np.diff(places) != 1)
+        run = int(breaks[0]) + 1 if breaks.size else len(places)
+        starts = places[::run] * np.dtype(self.code.w).itemsize
+        return starts, (order * (self.width * np.dtype(self.dtype).itemsize)).reshape(-1, run)
 
 
 def pack_weights(problem: Problem, width: int, block: int, axis: str, overlap: bool) -> Packing:
@@ -61,7 +105,7 @@ def pack_weights(problem: Problem, width: int, block: int, axis: str, overlap: b
     taps = [(c.extent(f"k{i}"), c.w.stride(f"k{i}")) for i in range(c.n)]
     step = c.w.stride("c")
     inner = [(problem.channels // block, block * step), *taps, (block, step)]
-    return Packing(c, problem.dtypes.sum, width, inner, axis, overlap)
+    return Packing(problem, width, inner, axis, overlap)
 
 
 class BiasPacking:
@@ -73,6 +117,6 @@ class BiasPacking:
     def __call__(self, bias: Array) -> Array:
         """The packed biases, a new array."""
         features = bias.size // self.groups
-        packed = np.zeros((self.groups, -(-features // self.width) * self.width), self.dtype)
+        packed = np.zeros((self.groups, -(-features // self.width) * self.width), bias.dtype if self.dtype in WORDS else self.dtype)
         packed[:, :features] = bias.reshape(self.groups, features)
-        return packed
+        return in_words(packed, self.dtype) if self.dtype in WORDS else packed

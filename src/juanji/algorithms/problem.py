@@ -12,9 +12,10 @@ import numpy.typing as npt
 from juanji.algorithms.costs import FEWEST_STEPS, MOST_TAPS
 from juanji.algorithms.loops import Spatial, loops
 from juanji.contraction import Contraction
+from juanji.exact import Narrowing, in_words
 from juanji.kept import kept
 from juanji.machine import Machine
-from juanji.spec import Dtypes, Epilogue
+from juanji.spec import WORDS, Dtypes, Epilogue, itemsize
 
 Array = npt.NDArray[Any]
 
@@ -25,16 +26,25 @@ class Problem:
     dtypes and epilogue are those of the contraction's own x, w and y. features and channels are those of one group.
     """
 
-    def __init__(self, contraction: Contraction, dtypes: Dtypes, epilogue: Epilogue, machine: Machine, goal: int = 0):
+    def __init__(
+        self,
+        contraction: Contraction,
+        dtypes: Dtypes,
+        epilogue: Epilogue,
+        machine: Machine,
+        goal: int = 0,
+        overflow: str = "saturate",
+    ):
         self.contraction, self.dtypes, self.epilogue, self.machine, self.goal = contraction, dtypes, epilogue, machine, goal
+        self.narrowing = Narrowing(overflow, dtypes.integers)
         self.loops = loops(self.contraction)
         self.x_shape, self.y_shape = contraction.x.shape, contraction.y.shape
         self.channel_dimension = contraction.x.dimensions.index(contraction.x.along("c"))
         extent = self.contraction.extent
         self.batch, self.groups, self.features, self.channels = extent("n"), extent("g"), extent("o"), extent("c")
         self.kernel = math.prod(s.kernel for s in self.loops.spatial)
-        self.bytes = np.dtype(dtypes.sum).itemsize
-        self.lanes = machine.vector_bits // 8 // self.bytes
+        self.bytes = itemsize(dtypes.sum)
+        self.lanes = 1 if dtypes.sum in WORDS else machine.vector_bits // 8 // self.bytes
         self.last = self.channel_dimension > 1
         taps = self.loops.taps
         self.taps = taps if taps is not None and len(taps) <= MOST_TAPS else None
@@ -55,6 +65,11 @@ class Problem:
             return max((d for d in whole if d <= room), default=whole[0])
         large = [d for d in divisors if d * self.kernel >= FEWEST_STEPS] or [self.channels]
         return max((d for d in large if d <= room), default=large[0])
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each channel is a group with one feature."""
+        return self.groups > 1 and self.features == self.channels == 1
 
     @kept
     def y_strides(self) -> list[int]:
@@ -111,13 +126,18 @@ class Tables:
     ):
         outside = [axis.boundary.value if axis.boundary.constant else 0.0 for axis in axes]
         with np.errstate(over="ignore"):  # a constant too large for float32 is infinity there
-            constants = np.array([*outside, problem.epilogue.parameter]).astype(problem.dtypes.sum)
+            constants = as_sums(np.array([*outside, problem.epilogue.parameter]), problem.dtypes.sum)
         maps = [axis.table for axis in axes[:-1]] + [axes[-1].border]  # lines are long, and only their ends need a map
         self.arrays: tuple[Array, ...] = (constants, *maps, *(table for table in (offsets, goals) if table is not None))
         self.constants = constants.ctypes.data
         self.maps = [table.ctypes.data for table in maps]
         self.offsets = 0 if offsets is None else offsets.ctypes.data
         self.goals = 0 if goals is None else goals.ctypes.data
+
+
+def as_sums(numbers: Array, dtype: str) -> Array:
+    """Numbers in the type of a sum, as generated code finds them in memory."""
+    return in_words(numbers.astype(np.int64), dtype) if dtype in WORDS else numbers.astype(dtype)
 
 
 def contiguous_strides(shape: Sequence[int], itemsize: int) -> list[int]:

@@ -63,7 +63,8 @@ def candidates(problem: Problem) -> Iterator[tuple[Space, float]]:
             if depth * window > costs.NEAR_PLANES:
                 tile += depth * met * vectors * costs.FAR_LINE
         elif _unit_x(problem) and wide.stride in (1, 2, 4):
-            line = costs.LINE_CYCLES + (block * wide.stride + wide.reach) / problem.lanes * costs.COPY_CYCLES
+            copy = costs.COPY_CYCLES if wide.stride == 1 else costs.PARTED_CYCLES
+            line = costs.LINE_CYCLES + (block * wide.stride + wide.reach) / problem.lanes * copy
         else:
             line = costs.LINE_CYCLES + (block * wide.stride + wide.reach) * costs.SCALAR_CYCLES
         tiles = -(-block // width) * -(-problem.features // features)
@@ -90,6 +91,7 @@ def program(problem: Problem, schedule: Space) -> Program:
         unit_y=_unit_y(problem),
         bias=epilogue.bias,
         activation=epilogue.activation,
+        narrowing=problem.narrowing,
         block=_channel_block(problem),
         taps=None if outer or problem.taps is None else tuple((tap[0] if len(tap) > 1 else 0, tap[-1]) for tap in problem.taps),
         rows=schedule.rows,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,9 @@ import numpy.typing as npt
 from juanji.algorithms import costs
 from juanji.algorithms.loops import Spatial
 from juanji.algorithms.problem import Problem
+
+SHORT_ROWS = 48  # columns below which planes of a depthwise layer are turned to pixels
+Array = npt.NDArray[Any]
 
 EASE = 0.7  # of the dot tile beside the outer one, whose lanes need no sum at the end and whose vectors no alignment
 
@@ -27,11 +31,13 @@ class Weights:
     def __init__(self, problem: Problem, weight_layout: str):
         self.problem, self.spatial = problem, problem.loops.spatial
         self.turned, self.channels_first = weight_layout != "*IO", weight_layout == "OI*"
-        self.lanewise = problem.last and problem.groups > 1 and problem.features == problem.channels == 1
+        short = self.spatial[-1].out < SHORT_ROWS and problem.groups % problem.lanes == 0
+        self.lanewise = problem.depthwise and (problem.last or short)
         self.groups, self.features = (1, problem.groups) if self.lanewise else (problem.groups, problem.features)
         self.count = problem.channels * problem.kernel
-        self.dot = self._dot()
-        self.panel = self.dot or problem.dtypes.x != problem.dtypes.sum or any(s.padded for s in self.spatial)
+        self.dot = not self.lanewise and self._dot()
+        turned = self.dot or (self.lanewise and not problem.last)
+        self.panel = turned or problem.dtypes.x != problem.dtypes.sum or any(s.padded for s in self.spatial)
         self.held = problem.groups if self.lanewise else problem.channels  # channels under a chunk
         self.box = self._box()
         self.chunks = math.prod(-(-s.out // b) for s, b in zip(self.spatial, self.box, strict=True))
@@ -83,6 +89,10 @@ class Weights:
         places = found.reshape(-1)
         pairs = (np.add.outer(channels, places) if self.channels_first else np.add.outer(places, channels)).reshape(-1)
         return np.concatenate([pairs, np.repeat(pairs[-1:], -len(pairs) % multiple)])
+
+    def errors(self, dy: Array) -> Array:
+        """dy as the tiles read it: in its own type, close together; itself if it lies so."""
+        return np.require(dy, self.problem.dtypes.y, ["C", "A"])
 
     @property
     def words(self) -> dict[str, int]:

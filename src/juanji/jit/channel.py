@@ -19,8 +19,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from juanji.exact import Narrowing
 from juanji.jit.arguments import HEAD, Arguments
-from juanji.jit.elements import SCALARS, finish, transpose
+from juanji.jit.elements import SCALARS, finish, multiply_add, transpose
 from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value, Var
 from juanji.jit.ieee import ieee_mode
 from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler, outer_step, pixel_filler, transposing_filler
@@ -45,6 +46,7 @@ class ChannelCode:
     lanewise: bool
     bias: bool
     activation: str | None
+    narrowing: Narrowing
     pixels: int
     vectors: int
     prefetch: bool  # ask for the next block's weights while this one's are used
@@ -234,7 +236,7 @@ def _tile(
     with e.when(last):
         out = Type(SCALARS[code.y])
         parameter = e.load(total, a["constants"] + code.axes * total.bytes)
-        stored = [[finish(e, value, code.y, code.activation, parameter) for value in row] for row in finished]
+        stored = [[finish(e, value, code.y, code.activation, parameter, code.narrowing) for value in row] for row in finished]
         whole = e.compare("sge", features, e.integer(vector.lanes * code.vectors))
         starts = [goal + _step_to(e, code, a, place) for place in places]
         with e.when(whole):
@@ -263,11 +265,11 @@ def _step(e: Emitter, code: ChannelCode, w: Value, windows: list[Value], at: Int
     for i, window in enumerate(windows):
         if code.lanewise:
             for v in range(code.vectors):
-                acc[i][v].set(e.fma(e.load(vector, window + at + v * vector.bytes, element.bytes), loaded[v], acc[i][v].get()))
+                acc[i][v].set(multiply_add(e, e.load(vector, window + at + v * vector.bytes, element.bytes), loaded[v], acc[i][v].get()))
             continue
         x = e.splat(e.load(element, window + at), vector.lanes)
         for v in range(code.vectors):
-            acc[i][v].set(e.fma(x, loaded[v], acc[i][v].get()))
+            acc[i][v].set(multiply_add(e, x, loaded[v], acc[i][v].get()))
 
 
 def _step_to(e: Emitter, code: ChannelCode, a: Arguments, pixel: Value) -> Value:
@@ -289,7 +291,7 @@ def _transposed(e: Emitter, code: ChannelCode, a: Arguments, goal: Value, pixels
         p = e.most(e.least(next_p, pixels - lanes), 0)
         corner = a["scratch"] + a["sums"] + p * width + f * total.bytes
         rows = [e.load(vector, corner + i * width, total.bytes) for i in range(lanes)]
-        columns = [finish(e, column, code.y, code.activation, parameter) for column in transpose(e, rows)]
+        columns = [finish(e, column, code.y, code.activation, parameter, code.narrowing) for column in transpose(e, rows)]
         start, many = goal + f * a["ys_c"], e.least(f_end - f, lanes)
         if code.gaps:
             _scatter(e, code, a, columns, buffer, start, p, (many, count))

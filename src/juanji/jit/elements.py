@@ -1,105 +1,192 @@
-"""Between memory and registers: conversions of elements as they are read and written, and the fused epilogue.
+"""Between memory and registers: conversions of elements as they are read and written, and the epilogue between.
 
-Sums live in float32 or float64. Bytes and 16-bit words are widened as they enter a panel; on the way out they are
-rounded half to even and saturated, NaN becomes 0. Activations are our own polynomials: nothing here calls a library.
+Sums live in float32, float64, int64 or in integers of several words. Elements are widened as they enter a panel; half floats
+come and go through float32. A finished sum is activated and then stored in the output's type: as a float it is rounded once, to
+nearest, ties to even; as an integer likewise, with 0 for NaN, and what does not fit follows `exact.Narrowing`.
+
+Nothing here calls a library: activations are our own polynomials, conversions those that the processor has or plain arithmetic.
 """
 
-import math
-
+from juanji.exact import SATURATING, SIGNED, UNSIGNED, Narrowing, limits
+from juanji.jit.activations import activate
 from juanji.jit.emit import Emitter, Type, Value
 
-SCALARS = {"uint8": "i8", "uint16": "i16", "float32": "f32", "float64": "f64"}
-MOST = {"uint8": 255, "uint16": 65535}
+SCALARS = {
+    "bool": "i8", "int8": "i8", "uint8": "i8", "int16": "i16", "uint16": "i16", "int32": "i32", "uint32": "i32", "int64": "i64",
+    "uint64": "i64", "int128": "i128", "int256": "i256", "float16": "i16", "bfloat16": "i16", "float32": "f32", "float64": "f64",
+}  # fmt: skip
+DIGITS = {"f32": 24, "f64": 53}  # bits of a significand: integers up to 2^digits are exact
 
 
 def read(e: Emitter, pointer: Value, dtype: str, total: Type, count: Value | None = None) -> Value:
     """One element, or as many as `total` has lanes (the first `count`), converted to the type of the sum."""
     type = total.of(SCALARS[dtype])
     stored = e.load(type, pointer) if count is None else e.load_first(type, pointer, count)
-    if dtype in MOST:
-        return e.convert("uitofp", e.convert("zext", stored, "i32"), total.scalar)
-    if stored.type == total:
-        return stored
-    return e.convert("fpext" if dtype == "float32" else "fptrunc", stored, total.scalar)
+    match dtype:
+        case "float16":
+            return _resized(e, e.convert("fpext", e.convert("bitcast", stored, "f16"), "f32"), total.scalar)
+        case "bfloat16":
+            wide = e.convert("zext", stored, "i32")
+            return _resized(e, e.convert("bitcast", e.arith("shl", wide, e.const(wide.type, 16)), "f32"), total.scalar)
+        case _ if total.floating and not stored.type.floating:
+            return _to_float(e, stored, dtype in SIGNED, total.scalar)
+    return _resized(e, stored, total.scalar, signed=dtype not in UNSIGNED)
 
 
-def finish(e: Emitter, total: Value, dtype: str, activation: str | None, parameter: Value) -> Value:
+def _to_float(e: Emitter, whole: Value, signed: bool, scalar: str) -> Value:
+    """An integer as a float. Those of more than 24 bits meet float32 only where sums are exact in it, so that all are short."""
+    if whole.type.bits < 32 or (scalar == "f32" and whole.type.bits > 32):
+        whole, signed = _resized(e, whole, "i32", signed), True
+    return e.convert("sitofp" if signed or scalar == "f32" else "uitofp", whole, scalar)
+
+
+def finish(
+    e: Emitter, total: Value, dtype: str, activation: str | None, parameter: Value, narrowing: Narrowing = SATURATING
+) -> Value:
     """The stored form of a finished sum: activated, then converted to the output's type."""
-    total = _activate(e, total, activation, parameter)
-    if dtype in MOST:
-        rounded = e.intrinsic("roundeven", total.type, total)
-        zero, most = e.zero(total.type), e.const(total.type, MOST[dtype])
-        positive = e.select(e.compare("ogt", rounded, zero), rounded, zero)  # false for NaN, which becomes 0
-        clamped = e.select(e.compare("olt", positive, most), positive, most)
-        return e.convert("trunc", e.convert("fptosi", clamped, "i32"), SCALARS[dtype])
-    if total.type.scalar == SCALARS[dtype]:
-        return total
-    return e.convert("fpext" if dtype == "float64" else "fptrunc", total, SCALARS[dtype])
+    total = activate(e, total, activation, parameter)
+    if dtype in SIGNED or dtype in UNSIGNED:
+        return _to_integer(e, total, dtype, narrowing)
+    if dtype == "float16":
+        return e.convert("bitcast", e.convert("fptrunc", _float32_for_half(e, total), "f16"), SCALARS[dtype])
+    if dtype == "bfloat16":
+        return _bfloat16(e, _float32_for_half(e, total))
+    return _resized(e, total, SCALARS[dtype])
 
 
-def _activate(e: Emitter, x: Value, activation: str | None, parameter: Value) -> Value:
-    zero = e.zero(x.type)
-    match activation:
-        case None:
-            return x
-        case "relu":  # a NaN fails both comparisons and passes
-            return e.select(e.compare("olt", x, zero), zero, x)
-        case "relu6":
-            six = e.const(x.type, 6.0)
-            low = e.select(e.compare("olt", x, zero), zero, x)
-            return e.select(e.compare("ogt", low, six), six, low)
-        case "leaky_relu":
-            slope = e.splat(parameter, x.type.lanes) if x.type.lanes else parameter
-            return e.select(e.compare("olt", x, zero), e.arith("fmul", x, slope), x)
-        case "sigmoid":  # with z = e^−|x|, which cannot overflow: 1 / (1 + z), or z / (1 + z) where x is negative
-            part, scale, rest = _exp(e, e.arith("fsub", e.const(x.type, -0.0), e.intrinsic("fabs", x.type, x)))
-            one = e.const(x.type, 1.0)
-            z = e.arith("fmul", e.arith("fmul", e.arith("fadd", part, one), scale), rest)
-            return e.arith("fdiv", e.select(e.compare("olt", x, zero), z, one), e.arith("fadd", one, z))
-        case "tanh":  # with m = e^−2|x| − 1, exact near 0: −m / (m + 2), and the sign of x
-            size = e.intrinsic("fabs", x.type, x)
-            part, scale, rest = _exp(e, e.arith("fmul", size, e.const(x.type, -2.0)))
-            m = e.arith("fmul", e.arith("fmul", part, scale), rest)
-            m = e.arith("fadd", m, e.fma(scale, rest, e.const(x.type, -1.0)))
-            tanh = e.arith("fdiv", e.arith("fsub", e.const(x.type, -0.0), m), e.arith("fadd", m, e.const(x.type, 2.0)))
-            return e.intrinsic("copysign", x.type, tanh, x)
-    raise KeyError(activation)
+def _resized(e: Emitter, number: Value, scalar: str, signed: bool = True) -> Value:
+    """Another size of the same kind: integers lose upper bits or gain copies of the sign, floats are rounded."""
+    to = number.type.of(scalar)
+    if to == number.type:
+        return number
+    if to.floating:
+        return e.convert("fpext" if to.bits > number.type.bits else "fptrunc", number, scalar)
+    return e.convert("trunc" if to.bits < number.type.bits else "sext" if signed else "zext", number, scalar)
 
 
-def _exp(e: Emitter, x: Value) -> tuple[Value, Value, Value]:
-    """e^x for x <= 0 as (part, scale, rest): e^x = (1 + part)·scale·rest, where x = n·ln 2 + r and |r| <= ln 2 / 2.
+# Half floats --------------------------------------------------------------------------------------------------------------
 
-    part = e^r − 1 is its Taylor sum; the first term left out is below half a unit in the last place. scale·rest = 2^n, each
-    built from its exponent's bits; in two factors, so that subnormal results are reached by one rounding.
+
+def _float32_for_half(e: Emitter, number: Value) -> Value:
+    """A float32 that rounds to the same half float as the number itself.
+
+    Of a float64 it is the number rounded to odd: cut off, and the last bit set if anything was lost. A half float has so many
+    fewer bits that this bit tells on which side of a tie the number lies (Boldo and Melquiond, 2008).
     """
-    double = x.type.scalar == "f64"
-    bits, bias, terms, least = (52, 1023, 13, -750.0) if double else (23, 127, 7, -110.0)
-    low_end = e.const(x.type, least)
-    x = e.select(e.compare("olt", x, low_end), low_end, x)  # a NaN fails the comparison and passes
-    n = e.intrinsic("roundeven", x.type, e.arith("fmul", x, e.const(x.type, 1 / math.log(2))))
-    # ln 2 in two parts, the first with so few bits that n times it is exact.
-    high = float.fromhex("0x1.62e42feep-1" if double else "0x1.62e4p-1")
-    low = 1.9082149292705877e-10 if double else math.log(2) - high
-    r = e.fma(n, e.const(x.type, -low), e.fma(n, e.const(x.type, -high), x))
-    part = e.const(x.type, 1 / math.factorial(terms))
-    for k in range(terms - 1, 0, -1):
-        part = e.fma(part, r, e.const(x.type, 1 / math.factorial(k)))
-    part = e.arith("fmul", part, r)
-    known = e.select(e.compare("uno", n, n), e.zero(x.type), n)  # a NaN has no integer; it stays in `part`
-    whole = e.convert("fptosi", known, "i64" if double else "i32")
-    half = e.arith("ashr", whole, e.const(whole.type, 1))
-    factors = []
-    for exponent in (half, e.arith("sub", whole, half)):
-        raised = e.arith("shl", e.arith("add", exponent, e.const(whole.type, bias)), e.const(whole.type, bits))
-        factors.append(e.convert("bitcast", raised, x.type.scalar))
-    return part, factors[0], factors[1]
+    if number.type.scalar == "f32":
+        return number
+    near = e.convert("fptrunc", number, "f32")
+    back = e.convert("fpext", near, "f64")
+    beyond = e.compare("ogt", e.intrinsic("fabs", back.type, back), e.intrinsic("fabs", number.type, number))
+    bits = e.convert("bitcast", near, "i32")
+    cut = e.arith("sub", bits, e.convert("zext", beyond, "i32"))
+    odd = e.arith("or", cut, e.convert("zext", e.compare("une", back, number), "i32"))
+    return e.convert("bitcast", odd, "f32")
+
+
+def _bfloat16(e: Emitter, number: Value) -> Value:
+    """The upper half of a float32, rounded to even by an addition that carries; a NaN stays one, and quiet."""
+    bits = e.convert("bitcast", number, "i32")
+    upper = e.arith("lshr", bits, e.const(bits.type, 16))
+    tie = e.arith("add", e.arith("and", upper, e.const(bits.type, 1)), e.const(bits.type, 0x7FFF))
+    rounded = e.arith("lshr", e.arith("add", bits, tie), e.const(bits.type, 16))
+    quiet = e.arith("or", upper, e.const(bits.type, 0x40))
+    return e.convert("trunc", e.select(e.compare("uno", number, number), quiet, rounded), "i16")
+
+
+# Integers -----------------------------------------------------------------------------------------------------------------
+
+
+def _to_integer(e: Emitter, total: Value, dtype: str, narrowing: Narrowing) -> Value:
+    """A sum as an integer of the output's type, or as a flag."""
+    if total.type.floating and not narrowing.exact:
+        total = e.intrinsic("roundeven", total.type, total)
+    match narrowing.overflow:
+        case "raise":
+            stored = total.type.of(SCALARS[dtype])
+            return e.select(_fits(e, total, dtype), e.zero(stored), e.const(stored, 1))
+        case "wrap":
+            return _wrapped(e, total, dtype, narrowing.exact)
+    if total.type.floating:
+        return _saturated(e, total, dtype, narrowing.exact)
+    return _clamped(e, total, dtype)
+
+
+def _fits(e: Emitter, total: Value, dtype: str) -> Value:
+    """Whether an integer, in any type, is one of the output's. NaN is not."""
+    least, most = limits(dtype)
+    if total.type.floating:  # most + 1 is a power of two, which every float has
+        above, below = e.compare("oge", total, e.const(total.type, least)), e.compare("olt", total, e.const(total.type, most + 1))
+    else:
+        above, below = (
+            e.compare(predicate, total, e.const(total.type, _within(total.type, end))) for predicate, end in (("sge", least), ("sle", most))
+        )
+    return e.arith("and", above, below)
+
+
+def _within(type: Type, number: int) -> int:
+    """The nearest number of a signed integer type."""
+    end = 1 << (type.bits - 1)
+    return max(min(number, end - 1), -end)
+
+
+def _saturated(e: Emitter, total: Value, dtype: str, exact: bool) -> Value:
+    """The nearest number of the output's type to a float; 0 for NaN."""
+    least, most = limits(dtype)
+    wholes = 1 << DIGITS[total.type.scalar]
+    if exact and most >= wholes:
+        return _clamped(e, e.convert("fptosi", total, "i32" if total.type.scalar == "f32" else "i64"), dtype)
+    if not exact and least < 0:
+        total = e.select(e.compare("uno", total, total), e.zero(total.type), total)
+    low = e.const(total.type, least)
+    total = e.select(e.compare("ogt", total, low), total, low)  # false for NaN, which becomes 0
+    op = "fptosi" if least < 0 or most < 2**31 else "fptoui"
+    if most < wholes:
+        high = e.const(total.type, most)
+        return _resized(e, e.convert(op, e.select(e.compare("olt", total, high), total, high), "i32"), SCALARS[dtype])
+    # The largest integer is no float, but the one after it is, and whatever reaches that is too large.
+    beyond = e.compare("oge", total, e.const(total.type, most + 1))
+    near = e.convert(op, e.select(beyond, low, total), SCALARS[dtype])
+    return e.select(beyond, e.const(near.type, most), near)
+
+
+def _clamped(e: Emitter, whole: Value, dtype: str) -> Value:
+    """The nearest number of the output's type to an integer."""
+    for predicate, end in zip(("slt", "sgt"), limits(dtype), strict=True):
+        if end == _within(whole.type, end):
+            bound = e.const(whole.type, end)
+            whole = e.select(e.compare(predicate, whole, bound), bound, whole)
+    return _resized(e, whole, SCALARS[dtype])
+
+
+def _wrapped(e: Emitter, total: Value, dtype: str, exact: bool) -> Value:
+    """The number of the output's type that equals the sum modulo 2^bits; 0 for NaN and infinity."""
+    whole = total
+    if total.type.floating:
+        short = exact and total.type.scalar == "f32"
+        whole = e.convert("fptosi", total if exact else _modulo_word(e, total), "i32" if short else "i64")
+    if dtype == "bool":
+        whole = e.arith("and", whole, e.const(whole.type, 1))
+    return _resized(e, whole, SCALARS[dtype])
+
+
+def _modulo_word(e: Emitter, number: Value) -> Value:
+    """What is left of a whole number after multiples of 2^64, from −2^63 to below 2^63; every step is exact."""
+    word, half = 2.0**64, 2.0**63
+    turns = e.intrinsic("trunc", number.type, e.arith("fmul", number, e.const(number.type, 1 / word)))
+    rest = e.fma(turns, e.const(number.type, -word), number)  # of the number's sign
+    for predicate, end, turn in (("oge", half, -word), ("olt", -half, word)):
+        over = e.compare(predicate, rest, e.const(number.type, end))
+        rest = e.select(over, e.arith("fadd", rest, e.const(number.type, turn)), rest)
+    return e.select(e.compare("uno", rest, rest), e.zero(rest.type), rest)
+
+
+# Sums and lanes -----------------------------------------------------------------------------------------------------------
 
 
 def multiply_add(e: Emitter, a: Value, b: Value, c: Value) -> Value:
-    """a·b + c: rounded once, or of integers."""
-    if c.type.floating:
-        return e.fma(a, b, c)
-    return e.arith("add", e.arith("mul", a, b), c)
+    """a·b + c: rounded once, or of integers modulo their size."""
+    return e.fma(a, b, c) if c.type.floating else e.arith("add", e.arith("mul", a, b), c)
 
 
 def plus(e: Emitter, a: Value, b: Value) -> Value:

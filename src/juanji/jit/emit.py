@@ -19,7 +19,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 LLVM_TYPES = {"f16": "half", "bf16": "bfloat", "f32": "float", "f64": "double"}
-BYTES = {"i1": 1, "i8": 1, "i16": 2, "i32": 4, "i64": 8, "f32": 4, "f64": 8, "ptr": 8}
+BYTES = {"i1": 1, "i8": 1, "i16": 2, "i32": 4, "i64": 8, "i128": 16, "i256": 32, "f16": 2, "f32": 4, "f64": 8, "ptr": 8}
+LINE = 64  # bytes of a cache line
+WORD = 8  # bytes of the longest element that vector registers know, and of the strictest alignment of any
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,12 @@ class Type:
     def bytes(self) -> int:
         """Size in memory."""
         return BYTES[self.scalar] * max(self.lanes, 1)
+
+    @property
+    def bits(self) -> int:
+        """Size of one element; pointers have none."""
+        size: str = self.scalar.lstrip("bfi")
+        return int(size)
 
     @property
     def floating(self) -> bool:
@@ -148,8 +156,8 @@ class Emitter:
         return Value(self, type, str(value)) if isinstance(value, int) else value
 
     def vector(self, scalar: str) -> Type:
-        """As many lanes of a scalar as a register holds."""
-        return Type(scalar, self.vector_bits // (8 * BYTES[scalar]))
+        """As many lanes of a scalar as a register holds; one of an integer of several words, whose registers are the scalar ones."""
+        return Type(scalar, self.vector_bits // (8 * BYTES[scalar]) if BYTES[scalar] <= WORD else 1)
 
     def zero(self, type: Type) -> Value:
         """All bits zero."""
@@ -275,7 +283,7 @@ class Emitter:
         return self.intrinsic("fma", c.type, a, b, c)
 
     def arith(self, op: str, a: Value, b: Value) -> Value:
-        """fadd, fsub, fmul, fdiv, and, or, xor, shl ..."""
+        """fadd, fsub, fmul, fdiv, add, mul, and, or, xor, shl ... integers modulo their size."""
         return self.emit(a.type, f"{op} {a}, {b.name}")
 
     def intrinsic(self, name: str, result: Type, *arguments: Value) -> Value:
@@ -299,15 +307,16 @@ class Emitter:
 
     def load(self, type: Type, pointer: Value, align: int = 0) -> Value:
         """Loads a value; alignment is that of one element unless told."""
-        return self.emit(type, f"load {type}, {pointer}, align {align or BYTES[type.scalar]}")
+        return self.emit(type, f"load {type}, {pointer}, align {min(align or BYTES[type.scalar], WORD)}")
 
     def store(self, value: Value, pointer: Value, align: int = 0) -> None:
         """Stores a value; alignment is that of one element unless told."""
-        self.line(f"store {value}, {pointer}, align {align or BYTES[value.type.scalar]}")
+        self.line(f"store {value}, {pointer}, align {min(align or BYTES[value.type.scalar], WORD)}")
 
     def stream(self, value: Value, pointer: Value) -> None:
-        """Stores a vector past the caches; the pointer must be aligned to it, and a `fence` must follow before others read."""
-        self.line(f"store {value}, {pointer}, align {value.type.bytes}, !nontemporal !0")
+        """Stores a vector past the caches; the pointer must be aligned to it or to a cache line, and a `fence` must follow before others
+        read."""
+        self.line(f"store {value}, {pointer}, align {min(value.type.bytes, LINE)}, !nontemporal !0")
 
     def streamable(self, width: int, wanted: Value, pointer: Value, *strides: Value) -> Value:
         """Whether storing past the caches is wanted, and `width` bytes at the pointer and at multiples of the strides are whole
@@ -315,7 +324,7 @@ class Emitter:
         skew = self.emit(I64, f"ptrtoint {pointer} to i64")
         for stride in strides:
             skew = self.arith("or", skew, stride)
-        skew = self.arith("and", self.arith("or", skew, self.integer(width)), self.integer(63))
+        skew = self.arith("and", self.arith("or", skew, self.integer(width)), self.integer(LINE - 1))
         even = self.compare("eq", skew, self.integer(0))
         return self.arith("and", even, self.compare("ne", wanted, self.integer(0)))
 

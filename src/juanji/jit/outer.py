@@ -23,7 +23,7 @@ from juanji.jit.channel import fill_panel, store_squares
 from juanji.jit.elements import SCALARS, multiply_add, plus, read, transpose
 from juanji.jit.emit import I64, PTR, Emitter, Type, Value
 from juanji.jit.ieee import ieee_mode
-from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler, pixel_filler
+from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler, pixel_filler, transposing_filler
 from juanji.jit.target import Target
 
 
@@ -35,7 +35,8 @@ class OuterCode:
     dy: str
     total: str
     axes: int
-    planar: bool  # x and dy lie plane by plane
+    planar: bool  # the tile sees x plane by plane, else pixel by pixel
+    planar_x: bool  # x and dy lie plane by plane
     panel: bool  # False: the input is read where it lies
     errors: bool  # False: dy is read where it lies
     turned: bool  # the features of dw do not lie side by side
@@ -64,7 +65,8 @@ def emit_outer(code: OuterCode, target: Target) -> str:
             _item(e, code, a, item)
     if code.panel:
         line = Line(code.x, SCALARS[code.total], 1, True, code.axes)
-        (line_filler if code.planar else pixel_filler)(e, line, code.names)
+        filler = line_filler if code.planar else transposing_filler if code.planar_x else pixel_filler
+        filler(e, line, code.names)
     return e.text()
 
 
@@ -132,7 +134,7 @@ def _errors(e: Emitter, code: OuterCode, a: Arguments, source: Value, features: 
         if axis < last:
             with e.loop(0, extent[axis]) as j:
                 walk(axis + 1, row + j * a[f"gs{axis}"], goal + j * a[f"gp{axis}"])
-        elif code.planar:
+        elif code.planar_x:
             _turn_errors(e, code, a, row, goal, features, extent[last])
         else:
             _copy_errors(e, code, a, row, goal, features, extent[last])

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from juanji.exact import Narrowing
 from juanji.jit.arguments import HEAD, Arguments
-from juanji.jit.elements import SCALARS, finish
+from juanji.jit.elements import SCALARS, finish, multiply_add
 from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value, Var
 from juanji.jit.ieee import ieee_mode
 from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler, outer_step
@@ -42,6 +43,7 @@ class SpaceCode:
     unit_y: bool
     bias: bool
     activation: str | None
+    narrowing: Narrowing
     block: int  # channels of a block
     taps: tuple[tuple[int, int], ...] | None  # the taps that are kept, None for all
     rows: int
@@ -209,7 +211,7 @@ def _reduce(e: Emitter, code: SpaceCode, a: Arguments, weights: Value, c: Value,
                 one = e.splat(e.load(total, w + f * total.bytes), vector.lanes)
                 for v in range(code.vectors):
                     acc = sums[r, f, v]
-                    acc.set(e.fma(xs[v], one, acc.get()))
+                    acc.set(multiply_add(e, xs[v], one, acc.get()))
 
     def columns(table: Value, w: Value, pairs: Pairs) -> None:
         """All tap columns of one line of the window; pairs: output rows and the kernel rows that they see this line through."""
@@ -269,7 +271,7 @@ def _finish(e: Emitter, code: SpaceCode, a: Arguments, goal: Value, left: Value,
     lanes = e.vector(total.scalar).lanes
     parameter = e.load(total, a["constants"] + (code.outer + 2) * total.bytes)
     finished = {
-        key: finish(e, acc.get(), code.y, code.activation, parameter)
+        key: finish(e, acc.get(), code.y, code.activation, parameter, code.narrowing)
         for key, acc in sums.items()
     }
 
