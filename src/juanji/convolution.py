@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from juanji.describe import Activation, BoundaryLike, Padding, PerAxis, array_of, describe, parse_dtype, spatial_axes
 from juanji.errors import DtypeError, ShapeError
-from juanji.planner import Plan, plan_for
+from juanji.kinds import AnyPlan, plan_for
 from juanji.spec import Convolution
 
 Array = npt.NDArray[Any]
@@ -87,7 +87,7 @@ def plan(
     overflow: str = "saturate",
     algorithm: str = "auto",
     precision: str = "default",
-) -> Plan:
+) -> AnyPlan:
     """The plan for a batched input shape and a weight shape, or an array of weights whose zeros may then be skipped.
 
     >>> plan((1, 3, 224, 224), (64, 3, 7, 7), stride=2, padding=3).spec.y_shape
@@ -126,18 +126,20 @@ def compute(
     precision: str = "default",
     threads: int | None = None,
 ) -> Array:
-    """Plan and run an already described convolution."""
+    """AnyPlan and run an already described convolution."""
     return plan_for(spec, algorithm, precision)(x, w, bias, out=out, threads=threads)
 
 
-def _described(x_shape: Any, w_shape: Any, x_dtype: Any, w_dtype: Any, bias: bool, algorithm: str, precision: str, **options: Any) -> Plan:
+def _described(
+    x_shape: Any, w_shape: Any, x_dtype: Any, w_dtype: Any, bias: bool, algorithm: str, precision: str, **options: Any
+) -> AnyPlan:
     return plan_for(describe(x_shape, w_shape, dtype=x_dtype, w_dtype=w_dtype, bias=bias, **options), algorithm, precision)
 
 
-_plans: dict[Any, Plan] = {}
+_plans: dict[Any, AnyPlan] = {}
 
 
-def planned(make: Callable[..., Plan], arrays: tuple[Any, ...], options: dict[str, Any], algorithm: str, precision: str) -> Plan:
+def planned(make: Callable[..., AnyPlan], arrays: tuple[Any, ...], options: dict[str, Any], algorithm: str, precision: str) -> AnyPlan:
     """The plan of a call, found by its arguments as they are written, before any of them is looked at.
 
     make(*arrays, algorithm, precision, **options) plans it; `arrays` is what the call needs to know of its arrays.

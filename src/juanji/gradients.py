@@ -37,7 +37,7 @@ from juanji.describe import (
     spatial_axes,
 )  # fmt: skip
 from juanji.errors import ArgumentError, ShapeError
-from juanji.planner import Plan, plan_for
+from juanji.kinds import AnyPlan, plan_for
 from juanji.spec import LAYOUTS, Convolution, Dtypes, span
 
 Array = npt.NDArray[Any]
@@ -226,7 +226,7 @@ def _per_site(dy: Array, sites: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
 def _grad_input(
     shape: Any, w_shape: Any, dy_shape: Any, w_dtype: Any, dy_dtype: Any, algorithm: str, precision: str, *, out_dtype: Any, **options: Any
-) -> Plan:
+) -> AnyPlan:
     spec = _checked(describe(shape, w_shape, **options), dy_shape, f"input_shape (={shape})")
     of = choose_dtypes(dy_dtype, w_dtype, None if out_dtype is None else parse_dtype("out_dtype", out_dtype))
     return plan_for(replace(spec, dtypes=Dtypes(of.y, of.w, of.sum, of.x)), algorithm, precision, "x")
@@ -234,7 +234,7 @@ def _grad_input(
 
 def _grad_weight(
     x_shape: Any, shape: Any, dy_shape: Any, x_dtype: Any, dy_dtype: Any, algorithm: str, precision: str, *, out_dtype: Any, **options: Any
-) -> Plan:
+) -> AnyPlan:
     spec = _checked(describe(x_shape, shape, **options), dy_shape, f"weight_shape (={shape})")
     of = choose_dtypes(x_dtype, dy_dtype, None if out_dtype is None else parse_dtype("out_dtype", out_dtype))
     return plan_for(replace(spec, dtypes=Dtypes(of.x, of.y, of.sum, of.w)), algorithm, precision, "w")
@@ -249,7 +249,7 @@ def _checked(spec: Convolution, dy_shape: tuple[int, ...], given: str) -> Convol
 def _transposed(
     x_shape: Any, w_shape: Any, x_dtype: Any, w_dtype: Any, bias: bool, algorithm: str, precision: str, *,
     output_padding: Any, out_dtype: Any, **options: Any,
-) -> Plan:  # fmt: skip
+) -> AnyPlan:  # fmt: skip
     spec = transposed(x_shape, w_shape, output_padding=output_padding, bias=bias, **options)
     of = choose_dtypes(x_dtype, w_dtype, None if out_dtype is None else parse_dtype("out_dtype", out_dtype))
     return plan_for(replace(spec, dtypes=Dtypes(of.y, of.w, of.sum, of.x)), algorithm, precision, "x")

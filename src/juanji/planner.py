@@ -19,7 +19,7 @@ from juanji.algorithms.costs import FMA_PER_CYCLE
 from juanji.algorithms.direct import Work
 from juanji.algorithms.problem import contiguous_strides
 from juanji.errors import ArgumentError, DtypeError, NotBuiltError, ShapeError
-from juanji.exact import carried
+from juanji.exact import Narrowing, carried, narrowed
 from juanji.jit.arguments import HEAD
 from juanji.jit.load import load
 from juanji.jit.memory import address, empty_aligned
@@ -286,7 +286,10 @@ class Plan:
         x = self._check_first(x)
         result = self._result
         whole = self._simple or self.work.finished
-        y = empty_aligned(result.shape, result.dtype if whole else self.work.dtype) if out is None or not whole else self._check_out(out, x, operands)
+        if out is None or not whole:
+            y = empty_aligned(result.shape, result.dtype if whole else self.work.dtype)
+        else:
+            y = self._check_out(out, x, operands)
         if y.size and self._simple and x.size:
             self.parts[0].run(x, operands[0], y, threads)
         elif y.size:
@@ -294,7 +297,7 @@ class Plan:
         if not whole:
             y = self._finish(y, bias)
         if out is not None and y is not out:
-            np.copyto(out if whole else self._checked_out(out), y)
+            np.copyto(out if whole else self.checked_out(out), y)
             return out
         return y
 
@@ -315,7 +318,11 @@ class Plan:
         spec = self.spec
         if bias is not None:
             total += bias.reshape(-1, *(1,) * spec.n) if spec.layout == "channels_first" else bias
-        return reference.stored(reference.activate(spec, total), self._result.dtype, spec.overflow)
+        total, dtype = reference.activate(spec, total), self._result.dtype
+        if dtype.kind in "biu":
+            return narrowed(total, dtype.name, Narrowing(spec.overflow, spec.dtypes.integers))
+        with np.errstate(over="ignore"):  # beyond the largest float16 stands infinity
+            return total.astype(dtype, copy=False)
 
     def _check_first(self, x: Array) -> Array:
         """The input as it can be read: native, aligned, and close together where the programs want that."""
@@ -332,7 +339,8 @@ class Plan:
         fits = flags.aligned and all(part.program.fits(x.shape, x.strides, x.itemsize) for part in self.parts)
         return x if fits else np.ascontiguousarray(x)
 
-    def _checked_out(self, out: Array) -> Array:
+    def checked_out(self, out: Array) -> Array:
+        """`out`, if it can hold the result."""
         result = self._result
         if not isinstance(out, np.ndarray) or out.shape != result.shape:
             raise ShapeError(f"out has shape {np.shape(out)}, but the result has {result.shape}")
@@ -344,7 +352,7 @@ class Plan:
 
     def _check_out(self, out: Array, x: Array, operands: Sequence[_Operands]) -> Array:
         """The array to compute into: `out` itself, or another where it has gaps or shares memory with what is read."""
-        self._checked_out(out)
+        self.checked_out(out)
         usable = out.flags.c_contiguous and out.flags.aligned and out.dtype.isnative
         if usable and not any(np.may_share_memory(out, read) for read in (x, *(packed.w for packed in operands))):
             return out

@@ -38,6 +38,7 @@ class Weights:
         self.dot = not self.lanewise and self._dot()
         turned = self.dot or (self.lanewise and not problem.last)
         self.panel = turned or problem.dtypes.x != problem.dtypes.sum or any(s.padded for s in self.spatial)
+        self.panel |= self.lanewise and self.features % problem.lanes > 0  # the last vector would reach past the input's end
         self.held = problem.groups if self.lanewise else problem.channels  # channels under a chunk
         self.box = self._box()
         self.chunks = math.prod(-(-s.out // b) for s, b in zip(self.spatial, self.box, strict=True))

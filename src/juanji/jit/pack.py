@@ -67,8 +67,8 @@ def emit_pack(code: PackCode, target: Target) -> str:
                     whole = a["run"] // lanes * lanes
                     with e.loop(0, whole, lanes) as r:
                         columns = transpose(e, [read(e, start + at + r * size, code.w, vector) for start in starts])
-                        for j, column in enumerate(columns):
-                            put(column, goals + r * 8, j, goal + lane * element, known)
+                        for number, column in enumerate(columns):
+                            put(column, goals + r * 8, number, goal + lane * element, known)
                     rest = a["run"] - whole
                     with e.when(e.compare("sgt", rest, e.integer(0))):
                         heads = [start + at + whole * size for start in starts]
@@ -76,10 +76,10 @@ def emit_pack(code: PackCode, target: Target) -> str:
                             columns = transpose(e, [read(e, head, code.w, vector, rest) for head in heads])
                             put_first(columns, goals + whole * 8, goal + lane * element, rest, known)
                         else:
-                            for number, head in enumerate(heads):
-                                exists = e.compare("slt", f + number, a["features"])
+                            for which, head in enumerate(heads):
+                                exists = e.compare("slt", f + which, a["features"])
                                 with e.loop(0, rest) as j:
                                     value = read(e, head + j * size, code.w, Type(vector.scalar))
-                                    place = goal + (lane + number) * element + e.load(I64, goals + (whole + j) * 8, 8)
+                                    place = goal + (lane + which) * element + e.load(I64, goals + (whole + j) * 8, 8)
                                     e.store(e.select(exists, value, e.zero(value.type)), place)
     return e.text()
