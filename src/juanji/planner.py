@@ -69,7 +69,7 @@ def _plan_for(spec: Convolution, algorithm: str, produces: str) -> Plan:
     for name, entry in ALGORITHMS.items():
         reason = entry.accepts(spec, produces) if algorithm in ("auto", name) else "another algorithm was asked for"
         if reason is None:
-            work = entry.work(carried(spec, produces), produces, machine)
+            work = entry.work(spec, produces, machine)
             found[name] = work, [min(job.candidates(), key=lambda choice: choice[1]) for job in work.jobs]
         else:
             refused[name] = reason

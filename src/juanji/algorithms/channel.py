@@ -42,7 +42,7 @@ class Channel:
 
 
 class _Roles(NamedTuple):
-    """What stands for what: lane-wise, the groups of a depthwise layer are the features, and one group holds all channels."""
+    """What stands for what: lane-wise, the features of all groups are those of one, which holds all channels."""
 
     groups: int
     features: int
@@ -52,27 +52,31 @@ class _Roles(NamedTuple):
 
 def _roles(problem: Problem, lanewise: bool) -> _Roles:
     if lanewise:
-        return _Roles(1, problem.groups, 1, problem.groups)
+        return _Roles(1, problem.groups * problem.features, problem.channels, problem.groups * problem.channels)
     return _Roles(problem.groups, problem.features, problem.channels, problem.channels)
 
 
 def candidates(problem: Problem) -> Iterator[tuple[Channel, float]]:
     """Every tile that fits the registers, with blocks for the caches, and its expected cycles."""
+    for lanewise in {False, problem.lanewise > 0}:
+        yield from _candidates(problem, lanewise)
+
+
+def _candidates(problem: Problem, lanewise: bool) -> Iterator[tuple[Channel, float]]:
     machine, spatial = problem.machine, problem.loops.spatial
-    lanewise = problem.depthwise
     groups, features, channels, held = _roles(problem, lanewise)
     steps = problem.kernel * channels
     must_copy = problem.dtypes.x != problem.dtypes.sum or any(s.padded for s in spatial)
     prefetch = steps * features * problem.bytes > machine.l2 // 4
     for vectors in range(1, 5):
         width = vectors * problem.lanes
-        if width - problem.lanes >= features:
+        if width - problem.lanes >= features or (lanewise and channels > 1 and features % width):
             continue
         blocks_f = -(-features // width)
         box, chunks = _box(problem, width, held)
         chunk, reach = math.prod(box), _reach(problem, box)
         splits = _splits(groups, chunks, blocks_f, steps * features * chunk)
-        blocks = (1,) if lanewise else _blocks(problem, width * problem.bytes)
+        blocks = {channels} if lanewise else _blocks(problem, width * problem.bytes)
         for block, panel, planar in itertools.product(blocks, (False, True), (False, True)):
             if planar and (problem.last or lanewise):
                 continue
@@ -98,7 +102,8 @@ def candidates(problem: Problem) -> Iterator[tuple[Channel, float]]:
                 if sums < costs.FEWEST_SUMS and pixels < min(chunk, 12):
                     continue
                 loads = pixels * (vectors if lanewise else 1) + vectors
-                step = max(sums / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, costs.FMA_LATENCY)
+                moves = sums if lanewise and channels > 1 else 0  # within a vector, by one of the units that multiply
+                step = max((sums + moves) / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, costs.FMA_LATENCY)
                 step += far + costs.SECOND_CACHE_PIXELS * pixels / problem.lanes
                 tile = steps * step + steps / inner * costs.LOOP_CYCLES + pixels * 4
                 tile += channels // block * (sums * costs.STORE_CYCLES + costs.TILE_CYCLES)
@@ -230,7 +235,7 @@ def program(problem: Problem, schedule: Channel) -> Program:
         panel=schedule.panel,
         channels_last_y=problem.last,
         gaps=problem.gaps,
-        lanewise=schedule.lanewise,
+        lanewise=problem.channels if schedule.lanewise else 0,
         bias=epilogue.bias,
         activation=epilogue.activation,
         narrowing=problem.narrowing,
@@ -274,7 +279,7 @@ def program(problem: Problem, schedule: Channel) -> Program:
         close=close,
         items=problem.batch * groups * math.prod(-(-s.out // b) for s, b in zip(spatial, schedule.box, strict=True)) * splits,
         scratch=sums + (chunk + schedule.pixels + problem.lanes) * width * size + 64,
-        pack_weights=pack_weights(problem, width, schedule.block, "g" if schedule.lanewise else "o", overlap=False),
+        pack_weights=pack_weights(problem, width, schedule.block, across=schedule.lanewise),
         pack_bias=BiasPacking(dtypes.sum, groups, width),
         tables=tables.arrays,
         x_skipped=problem.loops.skipped,

@@ -90,8 +90,9 @@ def _grad_input(spec: Convolution, machine: Machine) -> Work:
     contraction = replace(lower(spec), taps=None).producing("x")
     strips, found = regions(contraction)[1:], phases(contraction)
     bare = [phase for phase in found if phase.contraction is None]
-    finished = not strips and not (bare and spec.epilogue != NO_EPILOGUE)
-    of, epilogue = spec.dtypes, spec.epilogue if finished else NO_EPILOGUE
+    of, plain = spec.dtypes, spec.epilogue == NO_EPILOGUE
+    finished = (not strips or of.x == of.sum) and (plain or not (strips or bare))
+    epilogue = spec.epilogue if finished else NO_EPILOGUE
     dtypes = Dtypes(of.y, of.w, of.sum, of.x if finished else of.sum)
     pieces = ((p.contraction, p.region) for p in found if p.contraction is not None)
     jobs = (tile(Problem(piece, dtypes, epilogue, machine, region, spec.overflow)) for piece, region in pieces)
@@ -119,7 +120,8 @@ def _grad_weight(spec: Convolution, machine: Machine) -> Work:
 
 
 def _add_segments(arrays: Arrays) -> None:
-    np.add.reduce(arrays[1], axis=0, out=arrays[0])
+    with np.errstate(over="ignore", invalid="ignore"):  # infinities pass, as in the kernels
+        np.add.reduce(arrays[1], axis=0, out=arrays[0])
 
 
 def _clear(contraction: Contraction, bare: Sequence[Phase], arrays: Arrays) -> None:
@@ -132,4 +134,5 @@ def _clear(contraction: Contraction, bare: Sequence[Phase], arrays: Arrays) -> N
 
 
 def _fold(contraction: Contraction, arrays: Arrays) -> None:
-    fold_border(contraction, arrays)
+    with np.errstate(over="ignore", invalid="ignore"):  # infinities pass, as in the kernels
+        fold_border(contraction, arrays)

@@ -17,7 +17,7 @@ from juanji.jit.program import Program
 
 @dataclass(frozen=True)
 class Outer:
-    """A tile of rows (pairs of channel and tap) × vectors of features; lanewise: of taps × vectors of channels."""
+    """A tile of rows (pairs of channel and tap) × vectors of features; lanewise: × vectors of channels."""
 
     rows: int
     vectors: int
@@ -40,20 +40,24 @@ def candidates(weights: Weights) -> Iterator[tuple[Outer, float]]:
     for vectors in range(1, 5):
         width = vectors * problem.lanes
         blocks = -(-weights.features // width)
-        if width - problem.lanes >= weights.features or (weights.lanewise and not weights.panel and weights.features % width):
+        tail = weights.features % width > 0
+        if width - problem.lanes >= weights.features or (weights.lanewise and tail and (weights.lanewise > 1 or not weights.panel)):
             continue
         splits = 1 if weights.lanewise else _splits(weights, blocks, width)
         for rows in range(1, 13):
             sums = rows * vectors
             if sums + vectors + (not weights.lanewise) > problem.machine.registers or rows > weights.count:
                 continue
+            if weights.lanewise and rows % weights.lanewise:
+                continue
             loads = rows * (vectors if weights.lanewise else 1) + vectors
-            step = max(sums / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, costs.FMA_LATENCY)
+            moves = sums if weights.lanewise > 1 else 0
+            step = max((sums + moves) / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, costs.FMA_LATENCY)
             tile = pixels * step + math.prod(box[:-1]) * costs.LOOP_CYCLES + sums * 2 * costs.STORE_CYCLES + costs.TILE_CYCLES
             errors = pixels * vectors * (costs.COPY_CYCLES if problem.last else costs.TURN_CYCLES)
             cycles = many * (blocks * (-(-weights.count // rows) * tile + errors) + panel * splits)
             cycles += weights.groups * blocks * weights.count * vectors * costs.TURNED_STORE_CYCLES
-            yield Outer(rows, vectors, splits, weights.panel, weights.lanewise), cycles
+            yield Outer(rows, vectors, splits, weights.panel, weights.lanewise > 0), cycles
 
 
 def _splits(weights: Weights, blocks: int, width: int) -> int:
@@ -81,7 +85,7 @@ def program(weights: Weights, schedule: Outer) -> Program:
         panel=schedule.panel,
         errors=not problem.last or dtypes.y != dtypes.sum or weights.features % width > 0,
         turned=weights.turned,
-        lanewise=schedule.lanewise,
+        lanewise=weights.lanewise,
         rows=schedule.rows,
         vectors=schedule.vectors,
     )
@@ -89,12 +93,12 @@ def program(weights: Weights, schedule: Outer) -> Program:
     panels = -(-weights.held // panel_c)
     ps, channel, block, panel = _panel(weights, schedule, panel_c)
     rows = weights.rows([steps(s, p) for s, p in zip(spatial, ps, strict=True)], 0 if weights.lanewise else channel, schedule.rows)
-    tables = Tables(problem, spatial, rows)
+    tables = Tables(problem, spatial, rows, weights.goals if weights.lanewise > 1 else None)
     errors = aligned(panel) + 64
     sums = errors + (aligned(math.prod(box) * width * size) if code.errors else 0) + 64
     whole = problem.last and panels == 1 and weights.held == problem.groups * problem.channels == panel_c
     words = {
-        **weights.words, "constants": tables.constants, "map_w": tables.maps[-1], "map_rows": tables.offsets, "phase": 0, "line": 0,
+        **weights.words, "constants": tables.constants, "map_w": tables.maps[-1], "map_rows": tables.offsets, "map_goals": tables.goals, "phase": 0, "line": 0,
         "slack": 0, "blocks_f": blocks_f, "split": share, "splits": splits, "gs_p": problem.y_step(spatial[last]), "errors": errors,
         "sums": sums, "step_f": len(rows) * width * size, "ps_c": channel, "ps_b": block, "panels": panels, "panel_c": panel_c,
         "channels_all": weights.held, "whole": int(whole),
@@ -115,7 +119,7 @@ def program(weights: Weights, schedule: Outer) -> Program:
         x_axes=weights.x_axes,
         close=close,
         items=weights.segments * weights.groups * splits,
-        scratch=sums + share * len(rows) * width * size + 64,
+        scratch=sums + (share * len(rows) + problem.lanes) * width * size + 64,  # whole squares are read as the weights are stored
         pack_weights=weights.errors,
         pack_bias=np.ascontiguousarray,
         tables=tables.arrays,

@@ -30,12 +30,13 @@ class Packing:
 
     The features of a group may not fill the last block. Then it overlaps the block before (`overlap`), or ends in zeros.
 
-    inner: per axis its extent and its stride in elements of w.
+    inner: per axis its extent and its stride in elements of w. across: the groups, of one feature each, are seen as features.
     """
 
-    def __init__(self, problem: Problem, width: int, inner: Sequence[tuple[int, int]], axis: str, overlap: bool):
+    def __init__(self, problem: Problem, width: int, inner: Sequence[tuple[int, int]], across: bool, overlap: bool):
         contraction, self.machine = problem.contraction, problem.machine
-        groups = 1 if axis == "g" else contraction.extent("g")
+        axis = "g" if across else "o"
+        groups = 1 if across else contraction.extent("g")
         self.features, self.feature_stride = contraction.extent(axis), contraction.w.stride(axis)
         blocks = -(-self.features // width)
         self.dtype, self.width, self.inner = problem.dtypes.sum, width, tuple(inner)
@@ -99,13 +100,34 @@ class Packing:
         return starts, (order * (self.width * np.dtype(self.dtype).itemsize)).reshape(-1, run)
 
 
-def pack_weights(problem: Problem, width: int, block: int, axis: str, overlap: bool) -> Packing:
+class GroupPacking:
+    """packed[block, *inner, group, feature] = w, where a block is as many whole groups as have `width` features."""
+
+    def __init__(self, problem: Problem, width: int, inner: Sequence[tuple[int, int]]):
+        c = problem.contraction
+        groups, features = width // c.extent("o"), c.extent("o")
+        self.dtype, self.offset = problem.dtypes.sum, c.w.offset
+        self.shape = (c.extent("g") // groups, *(extent for extent, _ in inner), groups, features)
+        self.strides = (groups * c.w.stride("g"), *(stride for _, stride in inner), c.w.stride("g"), c.w.stride("o"))
+
+    def __call__(self, w: Array) -> Array:
+        """The packed weights, a new array."""
+        w = np.ascontiguousarray(w)
+        strides = tuple(stride * w.itemsize for stride in self.strides)
+        packed = empty_aligned(self.shape, w.dtype if self.dtype in WORDS else self.dtype)
+        packed[...] = np.ndarray(self.shape, w.dtype, w, self.offset * w.itemsize, strides)
+        return in_words(packed, self.dtype) if self.dtype in WORDS else packed
+
+
+def pack_weights(problem: Problem, width: int, block: int, across: bool = False, overlap: bool = False) -> Packing | GroupPacking:
     """Weights as [group][feature block][channel block][taps][channel of the block][feature of the block], the order of the sum."""
     c = problem.contraction
     taps = [(c.extent(f"k{i}"), c.w.stride(f"k{i}")) for i in range(c.n)]
     step = c.w.stride("c")
     inner = [(problem.channels // block, block * step), *taps, (block, step)]
-    return Packing(problem, width, inner, axis, overlap)
+    if across and problem.features > 1:
+        return GroupPacking(problem, width, inner)
+    return Packing(problem, width, inner, across, overlap)
 
 
 class BiasPacking:

@@ -66,10 +66,17 @@ class Problem:
         large = [d for d in divisors if d * self.kernel >= FEWEST_STEPS] or [self.channels]
         return max((d for d in large if d <= room), default=large[0])
 
-    @property
-    def depthwise(self) -> bool:
-        """Whether each channel is a group with one feature."""
-        return self.groups > 1 and self.features == self.channels == 1
+    @kept
+    def lanewise(self) -> int:
+        """Channels of a group if lanes can be channels of input and output alike, else 0.
+
+        1 for a depthwise layer, whose lanes meet lanes; a power of two where a vector holds whole groups, whose channels change
+        places within it.
+        """
+        m = self.channels
+        if self.groups == 1 or self.features != m or (m > 1 and self.block != m):
+            return 0
+        return m if m == 1 or (m < self.lanes and m & (m - 1) == 0 and self.groups * m % self.lanes == 0) else 0
 
     @kept
     def y_strides(self) -> list[int]:

@@ -129,7 +129,7 @@ def program(problem: Problem, schedule: Space) -> Program:
         close=problem.close(unit=code.unit_x),
         items=problem.batch * problem.groups * math.prod(s.out for s in outer) * bands * blocks_w,
         scratch=depth * code.window * (8 + phase * wide.stride) + 128,
-        pack_weights=pack_weights(problem, schedule.features, code.block, "o", overlap=True),
+        pack_weights=pack_weights(problem, schedule.features, code.block, overlap=True),
         pack_bias=BiasPacking(dtypes.sum, 1, 1),
         tables=tables.arrays,
         x_skipped=problem.loops.skipped,

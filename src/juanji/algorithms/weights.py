@@ -22,8 +22,8 @@ EASE = 0.7  # of the dot tile beside the outer one, whose lanes need no sum at t
 class Weights:
     """The gradient of shared weights of a forward problem, as sums over all positions of products of x and dy.
 
-    i runs over channel and tap in the order in which the weights of a feature lie. lanewise: lanes are the channels of a
-    depthwise layer. dot: lanes are neighbours along the innermost spatial axis. box: output positions of a chunk, of which
+    i runs over channel and tap in the order in which the weights of a feature lie. lanewise: channels of a group where lanes are
+    channels of x and dy alike, else 0; beyond 1, i runs over taps, then channels. dot: lanes are neighbours along the innermost spatial axis. box: output positions of a chunk, of which
     there are `chunks` in an image; `segments` sums are computed apart and added in order, so that several threads find work
     where the features are few. All these are part of the bits, so they follow from the description and the machine alone.
     """
@@ -31,15 +31,16 @@ class Weights:
     def __init__(self, problem: Problem, weight_layout: str):
         self.problem, self.spatial = problem, problem.loops.spatial
         self.turned, self.channels_first = weight_layout != "*IO", weight_layout == "OI*"
-        short = self.spatial[-1].out < SHORT_ROWS and problem.groups % problem.lanes == 0
-        self.lanewise = problem.depthwise and (problem.last or short)
-        self.groups, self.features = (1, problem.groups) if self.lanewise else (problem.groups, problem.features)
+        across = problem.groups * problem.features
+        turned = self.spatial[-1].out < SHORT_ROWS and across % problem.lanes == 0
+        self.lanewise = problem.lanewise if problem.last or turned else 0
+        self.groups, self.features = (1, across) if self.lanewise else (problem.groups, problem.features)
         self.count = problem.channels * problem.kernel
         self.dot = not self.lanewise and self._dot()
-        turned = self.dot or (self.lanewise and not problem.last)
-        self.panel = turned or problem.dtypes.x != problem.dtypes.sum or any(s.padded for s in self.spatial)
+        moved = self.dot or (self.lanewise > 0 and not problem.last)
+        self.panel = moved or problem.dtypes.x != problem.dtypes.sum or any(s.padded for s in self.spatial)
         self.panel |= self.lanewise and self.features % problem.lanes > 0  # the last vector would reach past the input's end
-        self.held = problem.groups if self.lanewise else problem.channels  # channels under a chunk
+        self.held = across if self.lanewise else problem.channels  # channels under a chunk
         self.box = self._box()
         self.chunks = math.prod(-(-s.out // b) for s, b in zip(self.spatial, self.box, strict=True))
         self.segments = self._segments()
@@ -86,14 +87,24 @@ class Weights:
         channels = np.arange(self.problem.channels, dtype=np.int64) * channel
         found = np.zeros((), np.int64)
         for along in taps:
-            found = found[..., None] + (along[::-1] if turned else along)
+            found = found[..., None] + (along[::-1] if turned and self.lanewise < 2 else along)
         places = found.reshape(-1)
-        pairs = (np.add.outer(channels, places) if self.channels_first else np.add.outer(places, channels)).reshape(-1)
+        first = self.channels_first and self.lanewise < 2
+        pairs = (np.add.outer(channels, places) if first else np.add.outer(places, channels)).reshape(-1)
         return np.concatenate([pairs, np.repeat(pairs[-1:], -len(pairs) % multiple)])
 
     def errors(self, dy: Array) -> Array:
         """dy as the tiles read it: in its own type, close together; itself if it lies so."""
         return np.require(dy, self.problem.dtypes.y, ["C", "A"])
+
+    @property
+    def goals(self) -> npt.NDArray[np.int64]:
+        """Bytes from the first weight of a feature to each i, where i runs over taps, then channels."""
+        w = self.problem.contraction.w
+        found = np.full((), w.offset, np.int64)
+        for axis in (*(f"k{i}" for i in range(self.problem.contraction.n)), "c"):
+            found = found[..., None] + np.arange(self.problem.contraction.extent(axis), dtype=np.int64) * w.stride(axis)
+        return found.reshape(-1) * self.problem.bytes
 
     @property
     def words(self) -> dict[str, int]:
@@ -103,8 +114,8 @@ class Weights:
         words = {
             "size_w": wide.size, "low_w": wide.low, "count_i": self.count, "groups": self.groups, "channels": problem.channels,
             "chunks": self.chunks * problem.batch, "chunks_n": self.chunks, "segments": self.segments, "count_f": self.features,
-            "gs_n": gs[0], "gs_c": gs[problem.channel_dimension], "ws_g": 0 if self.lanewise else w.stride("g") * size,
-            "ws_f": w.stride("g" if self.lanewise else "o") * size, "ws_i": size * (1 if self.turned else w.stride("c")),
+            "gs_n": gs[0], "gs_c": gs[problem.channel_dimension], "ws_g": 0 if self.lanewise == 1 else w.stride("g") * size,
+            "ws_f": w.stride("g" if self.lanewise == 1 else "o") * size, "ws_i": size * (1 if self.turned else w.stride("c")),
             "ws_s": math.prod(w.shape) * size,
         }  # fmt: skip
         for i, s in enumerate(self.spatial):

@@ -43,7 +43,7 @@ class ChannelCode:
     panel: bool  # False: the input is read where it lies
     channels_last_y: bool
     gaps: bool  # outputs do not lie one behind the other: a table says where
-    lanewise: bool
+    lanewise: int  # channels of a group if lanes are channels of input and output alike, else 0
     bias: bool
     activation: str | None
     narrowing: Narrowing
@@ -203,6 +203,7 @@ def _tile(
         turn = (p // code.pixels) % max(width // 64, 1)  # narrow tiles of narrow vectors take less than a line per step
         ahead = a["steps"] * width + turn * 64
     w = e.var(PTR, weights)
+    pitch = width * max(code.lanewise, 1)
 
     def reduce(axis: int, offset: Int) -> None:
         if axis < code.axes:
@@ -212,13 +213,13 @@ def _tile(
         if code.steps:
             for step in range(code.steps):
                 at = offset + a["ps_c"] * step if code.planar or code.lanewise else offset + step * total.bytes
-                _step(e, code, w.get() + step * width, windows, at, acc, ahead)
-            w.set(w.get() + code.steps * width)
+                _step(e, code, w.get() + step * pitch, windows, at, acc, ahead)
+            w.set(w.get() + code.steps * pitch)
             return
         at_var = e.var(I64, e.integer(offset))
         with e.loop(0, a["inner"]):
             _step(e, code, w.get(), windows, at_var.get(), acc, ahead)
-            w.set(w.get() + width)
+            w.set(w.get() + pitch)
             at_var.set(at_var.get() + (a["ps_c"] if code.planar or code.lanewise else total.bytes))
 
     reduce(0, 0)
@@ -259,17 +260,33 @@ def _step(e: Emitter, code: ChannelCode, w: Value, windows: list[Value], at: Int
     element = Type(vector.scalar)
     if ahead is not None:
         e.prefetch(w + ahead, 2)
+    if code.lanewise:
+        _lanewise_step(e, code, w, windows, at, acc)
+        return
     loaded = [e.load(vector, w + v * vector.bytes, element.bytes) for v in range(code.vectors)]
     if code.planar and not code.panel:
         e.prefetch(windows[0] + at + 64, 1)  # planes lie too far apart for the processor to foresee the next tiles' lines
     for i, window in enumerate(windows):
-        if code.lanewise:
-            for v in range(code.vectors):
-                acc[i][v].set(multiply_add(e, e.load(vector, window + at + v * vector.bytes, element.bytes), loaded[v], acc[i][v].get()))
-            continue
         x = e.splat(e.load(element, window + at), vector.lanes)
         for v in range(code.vectors):
             acc[i][v].set(multiply_add(e, x, loaded[v], acc[i][v].get()))
+
+
+def _lanewise_step(e: Emitter, code: ChannelCode, w: Value, windows: list[Value], at: Int, acc: list[list[Var]]) -> None:
+    """One tap: each lane meets the channels of its group, one after the other."""
+    vector = acc[0][0].type
+    element, group = vector.bytes // vector.lanes, code.lanewise
+    for v in range(code.vectors):
+        xs = [e.load(vector, window + at + v * vector.bytes, element) for window in windows]
+        for c in range(group):
+            weights = e.load(vector, w + (c * code.vectors + v) * vector.bytes, element)
+            for i, x in enumerate(xs):
+                acc[i][v].set(multiply_add(e, of_group(e, x, c, group), weights, acc[i][v].get()))
+
+
+def of_group(e: Emitter, x: Value, channel: int, group: int) -> Value:
+    """A channel of its own group in every lane of a vector of groups of channels."""
+    return x if group == 1 else e.shuffle(x, x, [lane // group * group + channel for lane in range(x.type.lanes)])
 
 
 def _step_to(e: Emitter, code: ChannelCode, a: Arguments, pixel: Value) -> Value:

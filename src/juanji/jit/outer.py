@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from juanji.jit.arguments import HEAD, Arguments
-from juanji.jit.channel import fill_panel, store_squares
+from juanji.jit.channel import fill_panel, of_group, store_squares
 from juanji.jit.elements import SCALARS, multiply_add, plus, read, transpose
 from juanji.jit.emit import I64, PTR, Emitter, Type, Value
 from juanji.jit.ieee import ieee_mode
@@ -40,7 +40,7 @@ class OuterCode:
     panel: bool  # False: the input is read where it lies
     errors: bool  # False: dy is read where it lies
     turned: bool  # the features of dw do not lie side by side
-    lanewise: bool
+    lanewise: int  # channels of a group if lanes are channels of x and dy alike, else 0
     rows: int
     vectors: int
 
@@ -50,7 +50,7 @@ class OuterCode:
         fields = ("out", "box", "reach", "stride", "map", "xs", "ps", "gs", "gp")
         axes = tuple(f"{name}{axis}" for axis in range(self.axes) for name in fields)
         return (
-            *HEAD, *LINE_ARGUMENTS, *axes, "map_rows", "count_i", "groups", "channels", "chunks", "chunks_n", "segments",
+            *HEAD, *LINE_ARGUMENTS, *axes, "map_rows", "map_goals", "count_i", "groups", "channels", "chunks", "chunks_n", "segments",
             "blocks_f", "count_f", "split", "splits", "xs_n", "xs_c", "gs_n", "gs_c", "gs_p", "ws_g", "ws_f", "ws_i", "ws_s",
             "errors", "sums", "step_f", "ps_c", "ps_b", "panels", "panel_c", "channels_all", "whole",
         )  # fmt: skip
@@ -197,7 +197,8 @@ def _tile(
     total = Type(SCALARS[code.total])
     vector = e.vector(total.scalar)
     width = vector.bytes * code.vectors
-    windows = [source + e.load(I64, a["map_rows"] + (i + r) * 8, 8) for r in range(code.rows)]
+    group = max(code.lanewise, 1)  # rows that see the same place
+    windows = [source + e.load(I64, a["map_rows"] + (i + r) * 8, 8) for r in range(0, code.rows, group)]
     acc = [[e.var(vector, e.zero(vector)) for _ in range(code.vectors)] for _ in range(code.rows)]
     last = code.axes - 1
 
@@ -213,7 +214,8 @@ def _tile(
                 if code.lanewise:
                     for v in range(code.vectors):
                         x = e.load(vector, window + x_at.get() + v * vector.bytes, total.bytes)
-                        acc[r][v].set(multiply_add(e, x, loaded[v], acc[r][v].get()))
+                        for c in range(group):
+                            acc[r * group + c][v].set(multiply_add(e, of_group(e, x, c, group), loaded[v], acc[r * group + c][v].get()))
                     continue
                 one = e.splat(e.load(total, window + x_at.get()), vector.lanes)
                 for v in range(code.vectors):
@@ -236,6 +238,12 @@ def _store(e: Emitter, code: OuterCode, a: Arguments, goal: Value, block_f: Valu
     vector = e.vector(total.scalar)
     lanes, width = vector.lanes, vector.bytes * code.vectors
     f = block_f * (lanes * code.vectors)
+    if code.lanewise > 1:
+        with e.loop(0, a["count_i"]) as i, e.loop(0, lanes * code.vectors) as lane:
+            group, feature = e.divide(f + lane, e.integer(code.lanewise))
+            place = goal + group * a["ws_g"] + feature * a["ws_f"] + e.load(I64, a["map_goals"] + i * 8, 8)
+            e.store(e.load(total, sums + i * width + lane * total.bytes), place)
+        return
     start, features = goal + f * a["ws_f"], e.least(a["count_f"] - f, lanes * code.vectors)
     if not code.turned:
         with e.loop(0, a["count_i"]) as i:
