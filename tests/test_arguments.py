@@ -187,7 +187,7 @@ def test_elements_that_are_no_numbers(array: Any) -> None:
         assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("dtype", ["complex64", "complex128", "longdouble"])
+@pytest.mark.parametrize("dtype", ["longdouble", "clongdouble"])
 def test_numbers_that_are_not_built_yet(dtype: str) -> None:
     x, w = np.ones((1, 1, 5), dtype), np.ones((1, 1, 2), dtype)
     for call in (lambda: jj.conv(x, w), lambda: jj.convolve(x[0, 0], w[0, 0]), lambda: jj.plan(x.shape, w.shape, dtype=dtype)):
@@ -356,9 +356,7 @@ def test_what_numpy_users_may_write() -> None:
 
 
 @pytest.mark.parametrize("sharing", ["tiled", "local"])
-def test_what_is_not_built_yet_says_so(sharing: str) -> None:
-    w = np.ones((6, 7, 4, 3, 3, 3), np.float32)
-    refused(NotBuiltError, lambda: jj.conv(X, w, sharing=sharing), "not built yet")
+def test_weights_without_sites(sharing: str) -> None:
     refused(ShapeError, lambda: jj.conv(X, W, sharing=sharing))
 
 

@@ -30,6 +30,7 @@ ROOMS = (
     "planner",
     "convolution",
     "gradients",
+    "pooler",
     "pooling",
     "interop",
     "signal",

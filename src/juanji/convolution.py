@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from juanji.describe import Activation, BoundaryLike, Padding, PerAxis, array_of, describe, parse_dtype, spatial_axes
-from juanji.errors import DtypeError, ShapeError
+from juanji.errors import ArgumentError, DtypeError, ShapeError
 from juanji.kinds import AnyPlan, plan_for
 from juanji.spec import Convolution
 
 Array = npt.NDArray[Any]
 
+GRADIENTS = {None: "y", "input": "x", "weight": "w"}
 MOST_PLANS = 4096  # calls whose plan is found without a look at their arguments
 
 
@@ -85,22 +86,27 @@ def plan(
     activation: Activation = None,
     out_dtype: npt.DTypeLike | None = None,
     overflow: str = "saturate",
+    gradient: str | None = None,
     algorithm: str = "auto",
     precision: str = "default",
 ) -> AnyPlan:
     """The plan for a batched input shape and a weight shape, or an array of weights whose zeros may then be skipped.
 
+    gradient: None for the convolution itself, "input" for a plan called as plan(dy, w), "weight" for plan(x, dy).
+
     >>> plan((1, 3, 224, 224), (64, 3, 7, 7), stride=2, padding=3).spec.y_shape
     (1, 64, 112, 112)
     """
+    if gradient not in GRADIENTS:
+        raise ArgumentError(f"gradient (={gradient!r}) must be None, 'input' or 'weight'")
     taps, sharing = None, plain(sharing)
     kind = parse_dtype("dtype", dtype)
-    w_dtype = kind if kind.kind == "f" else np.dtype("float32")
+    w_dtype = kind
     if isinstance(w, np.ndarray):
         w = operand("w", w)
         shape, w_dtype = w.shape, w.dtype
         spatial_axes(shape, sharing)  # refuses an array that is no set of weights
-        if sharing == "shared":
+        if sharing == "shared" and gradient is None:
             taps = (_canonical_axes(w, weight_layout, layout) != 0).any(axis=(0, 1))
             if not taps.any():
                 taps = None
@@ -112,7 +118,7 @@ def plan(
     }  # fmt: skip
     chosen: dict[str, Any] = {name: plain(value) for name, value in options.items()}
     spec = describe(x_shape, shape, dtype=dtype, w_dtype=w_dtype, bias=bias, sharing=sharing, taps=taps, **chosen)
-    return plan_for(spec, algorithm, precision)
+    return plan_for(spec, algorithm, precision, GRADIENTS[gradient])
 
 
 def compute(

@@ -57,7 +57,8 @@ def plan_for(spec: Convolution, algorithm: str = "auto", precision: str = "defau
 
 
 def _result(spec: Convolution, produces: str) -> np.dtype[Any]:
-    return np.dtype(getattr(spec.dtypes, produces))
+    dtype: np.dtype[Any] = np.dtype(getattr(spec.dtypes, produces))
+    return dtype
 
 
 class Integers:
@@ -106,6 +107,8 @@ class Integers:
 
     def _run(self, x: Array, w: Array, bias: Array | None, most: Mapping[str, int] | None, out: Array | None, threads: int | None) -> Array:
         first, second = self._read
+        if bias is not None and bias.dtype.kind not in "biu" and self.spec.dtypes.sum == "int64":
+            raise DtypeError(f"bias has dtype {bias.dtype}, but the sum is one of integers")
         if most is None:
             most = self._most(**{second: w, "bias": bias})
         most = {**most, **self._most(**{first: x})}

@@ -317,7 +317,8 @@ class Plan:
         """The epilogue of what the jobs left as sums."""
         spec = self.spec
         if bias is not None:
-            total += bias.reshape(-1, *(1,) * spec.n) if spec.layout == "channels_first" else bias
+            with np.errstate(over="ignore", invalid="ignore"):  # infinities pass, as in the kernels
+                total += bias.reshape(-1, *(1,) * spec.n) if spec.layout == "channels_first" else bias
         total, dtype = reference.activate(spec, total), self._result.dtype
         if dtype.kind in "biu":
             return narrowed(total, dtype.name, Narrowing(spec.overflow, spec.dtypes.integers))

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from juanji.describe import FLOATS, BoundaryLike, PerAxis, array_of, describe, parse_boundaries, per_axis
-from juanji.errors import ArgumentError, DtypeError, NotBuiltError, ShapeError
-from juanji.planner import Plan, plan_for
+from juanji.describe import BoundaryLike, PerAxis, array_of, describe, parse_boundaries, per_axis
+from juanji.errors import ArgumentError, DtypeError, ShapeError
+from juanji.kinds import AnyPlan, plan_for
 from juanji.spec import ZERO, Boundary
 
 Array = npt.NDArray[Any]
@@ -37,7 +37,7 @@ def convolve(
     stride: one for all axes or one for each; the result is [::stride] of the one with stride 1.
     axes: the axes of `a` that the kernel's axes run along, when `a` has more; along the others it is a batch.
 
-    float32 and float64; mixed arguments promote as NumPy does. Raises ArgumentError, ShapeError, DtypeError or NotBuiltError.
+    Element types as for `conv`: integers give exact int64. Raises ArgumentError, ShapeError or DtypeError.
 
     >>> convolve([1.0, 2.0, 3.0], [0.0, 1.0, 0.5])
     array([0. , 1. , 2.5, 4. , 1.5])
@@ -57,7 +57,7 @@ def correlate(
     axes: int | Sequence[int] | None = None,
     threads: int | None = None,
 ) -> Array:
-    """Cross-correlation, y[p] = Σ_u k[u] · a[p + u]: the kernel as it is. Arguments as for `convolve`.
+    """Cross-correlation, y[p] = Σ_u conj(k[u]) · a[p + u]: the kernel as it is. Arguments as for `convolve`.
 
     "full" starts where only the kernel's last element meets a[0]; "same" is its middle; "valid" the part that meets no edge. When the
     kernel is the longer one, "valid" is the correlation of k with a, reversed, as in SciPy.
@@ -65,7 +65,7 @@ def correlate(
     >>> correlate([1.0, 2.0, 3.0, 4.0], [1.0, 10.0])
     array([21., 32., 43.])
     """
-    return _slide(a, k, mode, False, boundary, stride, axes, threads)
+    return _slide(a, np.conj(_numbers("k", k)), mode, False, boundary, stride, axes, threads)
 
 
 def _slide(
@@ -78,7 +78,7 @@ def _slide(
     axes: int | Sequence[int] | None,
     threads: int | None,
 ) -> Array:
-    a, k = _promoted(_numbers("a", a), _numbers("k", k))
+    a, k = _numbers("a", a), _numbers("k", k)
     if mode not in MODES:
         raise ArgumentError(f"mode (={mode!r}) must be one of {', '.join(MODES)}")
     along = _axes(a, k, axes)
@@ -91,7 +91,7 @@ def _slide(
         steps = [slice(None, None, 1 if flip else -1)] * a.ndim
         by_axis = dict(zip(along, strides, strict=True))
         return swapped[tuple(steps)][tuple(slice(None, None, by_axis[axis]) for axis in range(a.ndim))]
-    plan = _planned(a.shape, k.shape, a.dtype, mode, flip, parse_boundaries(boundary, k.ndim), strides, along)
+    plan = _planned(a.shape, k.shape, a.dtype, k.dtype, mode, flip, parse_boundaries(boundary, k.ndim), strides, along)
     y = plan(a.reshape(plan.spec.x_shape), k.transpose(np.argsort(along)).reshape(plan.spec.w_shape), threads=threads)
     return y.reshape(*a.shape[: min(along)], *plan.spec.output)
 
@@ -101,12 +101,13 @@ def _planned(
     a: tuple[int, ...],
     k: tuple[int, ...],
     dtype: np.dtype[Any],
+    k_dtype: np.dtype[Any],
     mode: str,
     flip: bool,
     boundaries: tuple[Boundary, ...],
     strides: tuple[int, ...],
     along: tuple[int, ...],
-) -> Plan:
+) -> AnyPlan:
     """The plan for shapes `a` and `k`.
 
     The axes of `a` before the first that k runs along are the batch. Those between and after are spatial axes with a kernel of size 1,
@@ -126,6 +127,7 @@ def _planned(
             (math.prod(a[:lead]), 1, *a[lead:]),
             (1, 1, *kernel),
             dtype=dtype,
+            w_dtype=k_dtype,
             stride=stride,
             padding=padding,
             boundary=boundary,
@@ -141,15 +143,6 @@ def _padding(mode: str, length: int) -> tuple[int, int]:
         case "same":  # elements (k − 1) // 2 and on of the full output
             return length // 2, (length - 1) // 2
     return 0, 0
-
-
-def _promoted(a: Array, k: Array) -> tuple[Array, Array]:
-    """Both in the type that NumPy promotes them to, where that can be computed."""
-    dtype = np.result_type(a, k) if "V" not in (a.dtype.kind, k.dtype.kind) else None  # "V": bfloat16, which promotes with nothing
-    if dtype is None or dtype.name not in FLOATS:
-        advice = ": use np.asarray(a).astype(float)" if dtype is not None and dtype.kind in "iub" else ""
-        raise NotBuiltError(f"a of {a.dtype} with k of {k.dtype} is not built yet; {' and '.join(FLOATS)} are{advice}")
-    return a.astype(dtype, copy=False), k.astype(dtype, copy=False)
 
 
 def _numbers(name: str, value: npt.ArrayLike) -> Array:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from juanji.algorithms import channel, dot, outer, space
+from juanji.algorithms import channel, dot, local, outer, space
 from juanji.algorithms.channel import Channel
 from juanji.algorithms.problem import Problem
 from juanji.algorithms.space import Space
@@ -53,8 +53,6 @@ class Work:
 
 def accepts(spec: Convolution, produces: str) -> str | None:
     """None, or why this algorithm does not compute the product of the description yet."""
-    if not spec.shared:
-        return "tiled and locally connected weights are not built yet"
     if spec.dtypes.sum in PARTS:
         return f"sums in {spec.dtypes.sum} are not built yet"
     folds = any(not b.constant and sides != (0, 0) for b, sides in zip(spec.boundary, spec.padding, strict=True))
@@ -65,9 +63,20 @@ def accepts(spec: Convolution, produces: str) -> str | None:
 
 def work(spec: Convolution, produces: str, machine: Machine) -> Work:
     """What computes the output ("y"), the gradient of the input ("x") or of the weights ("w")."""
+    if not spec.shared:
+        return _sited(spec, produces, machine)
     if produces == "y":
         return Work((tile(Problem(lower(spec), spec.dtypes, spec.epilogue, machine, overflow=spec.overflow)),), spec.dtypes.y)
     return _grad_input(spec, machine) if produces == "x" else _grad_weight(spec, machine)
+
+
+def _sited(spec: Convolution, produces: str, machine: Machine) -> Work:
+    """Tiled and locally connected weights."""
+    finished = produces == "y" or spec.epilogue == NO_EPILOGUE
+    if not finished:
+        spec = replace(spec, epilogue=NO_EPILOGUE, dtypes=spec.dtypes._replace(x=spec.dtypes.sum))
+    job = Job(partial(local.candidates, spec, produces, machine), partial(local.program, spec, produces, machine=machine))
+    return Work((job,), getattr(spec.dtypes, produces), finished)
 
 
 def tile(problem: Problem) -> Job:

@@ -119,7 +119,7 @@ def program(weights: Weights, schedule: Outer) -> Program:
         x_axes=weights.x_axes,
         close=close,
         items=weights.segments * weights.groups * splits,
-        scratch=sums + (share * len(rows) + problem.lanes) * width * size + 64,  # whole squares are read as the weights are stored
+        scratch=sums + (share * len(rows) + problem.lanes) * width * size + 64,  # the last square is read whole
         pack_weights=weights.errors,
         pack_bias=np.ascontiguousarray,
         tables=tables.arrays,

@@ -39,7 +39,7 @@ class Weights:
         self.dot = not self.lanewise and self._dot()
         moved = self.dot or (self.lanewise > 0 and not problem.last)
         self.panel = moved or problem.dtypes.x != problem.dtypes.sum or any(s.padded for s in self.spatial)
-        self.panel |= self.lanewise and self.features % problem.lanes > 0  # the last vector would reach past the input's end
+        self.panel |= self.lanewise > 0 and self.features % problem.lanes > 0  # the last vector would reach past the input's end
         self.held = across if self.lanewise else problem.channels  # channels under a chunk
         self.box = self._box()
         self.chunks = math.prod(-(-s.out // b) for s, b in zip(self.spatial, self.box, strict=True))
@@ -76,7 +76,9 @@ class Weights:
         problem = self.problem
         blocks = self.groups * (1 if self.dot else -(-self.features // (2 * problem.lanes)))
         macs = self.count * self.features * self.groups * math.prod(s.out for s in self.spatial) * problem.batch
-        return max(min(-(-8 // blocks), self.chunks * problem.batch, macs // costs.ITEM_MACS), 1)
+        moved = (math.prod(problem.x_shape) + math.prod(problem.y_shape)) * problem.bytes
+        room = max(moved // 10, problem.machine.l2 // 4) // (math.prod(problem.contraction.w.shape) * problem.bytes)
+        return max(min(-(-8 // blocks), self.chunks * problem.batch, macs // costs.ITEM_MACS, room), 1)
 
     def rows(self, taps: Sequence[npt.NDArray[np.int64]], channel: int, multiple: int) -> npt.NDArray[np.int64]:
         """Bytes from the window of a position to what meets each i, the last one repeated up to a multiple.

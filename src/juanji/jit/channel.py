@@ -203,7 +203,7 @@ def _tile(
         turn = (p // code.pixels) % max(width // 64, 1)  # narrow tiles of narrow vectors take less than a line per step
         ahead = a["steps"] * width + turn * 64
     w = e.var(PTR, weights)
-    pitch = width * max(code.lanewise, 1)
+    used = width * max(code.lanewise, 1)  # bytes of weights that a step takes
 
     def reduce(axis: int, offset: Int) -> None:
         if axis < code.axes:
@@ -213,13 +213,13 @@ def _tile(
         if code.steps:
             for step in range(code.steps):
                 at = offset + a["ps_c"] * step if code.planar or code.lanewise else offset + step * total.bytes
-                _step(e, code, w.get() + step * pitch, windows, at, acc, ahead)
-            w.set(w.get() + code.steps * pitch)
+                _step(e, code, w.get() + step * used, windows, at, acc, ahead)
+            w.set(w.get() + code.steps * used)
             return
         at_var = e.var(I64, e.integer(offset))
         with e.loop(0, a["inner"]):
             _step(e, code, w.get(), windows, at_var.get(), acc, ahead)
-            w.set(w.get() + pitch)
+            w.set(w.get() + used)
             at_var.set(at_var.get() + (a["ps_c"] if code.planar or code.lanewise else total.bytes))
 
     reduce(0, 0)

@@ -1,0 +1,278 @@
+"""Schedules of the window tiles: tiles, how many rows are gathered at a time, and what one item of work owns.
+
+No choice made here shows in the bits: which way the lanes lie follows from the layout of the weights, and the order of every sum
+from the description.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from juanji.algorithms import costs
+from juanji.algorithms.problem import aligned
+from juanji.algorithms.sited import LEAST_ITEM, OVERLAP, BiasInPlace, Room, Sited, fewest_items, halves
+from juanji.jit.local import emit_local
+from juanji.jit.program import Program
+from juanji.jit.windows import WindowCode
+
+AHEAD = 2048  # bytes of weights that are asked for beforehand, about
+BEST_CUTS = 3  # that every tile is tried with
+PIECE = 128.0  # bytes of a run of weights that cost as much as starting it
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What an item of work owns: sites and features of the output or the weights; images, channels and band of the input's gradient."""
+
+    sites: int = 0
+    features: int = 0
+    images: int = 0
+    channels: int = 0
+    band: int = 0
+
+    def __str__(self) -> str:
+        if self.sites:
+            return f"{self.sites} sites × {self.features} features"
+        return f"{self.images} images × {self.channels} channels × {self.band} places"
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A tile of rows × lines or vectors of weights, `chunk` rows gathered at a time, and what an item owns."""
+
+    inner: bool
+    rows: int
+    across: int
+    chunk: int
+    cut: Cut
+
+    def __str__(self) -> str:
+        across = "lines, lanes along the sum" if self.inner else "vectors, lanes along the result"
+        return f"local tile {self.rows} rows × {self.across} {across}, {self.chunk} rows gathered, items of {self.cut}"
+
+
+def candidates(s: Sited) -> Iterator[tuple[Windows, float]]:
+    """Every tile that fits the registers, with every sensible cut of the work, and its expected cycles."""
+    inner = lanes_along_sum(s)
+    cuts = sorted(_input_cuts(s), key=lambda cut: _cycles(s, cut, 4, 2))[:BEST_CUTS] if s.produces == "x" else []
+    for rows, across in itertools.product((1, 2, 3, 4, 6, 8), (1, 2, 4, 8) if inner else (1, 2, 3, 4, 6)):
+        if (across > s.lanes and inner) or rows * across + min(rows, across) + 1 > s.machine.registers:
+            continue
+        for cut in cuts or [_site_cut(s, across)]:
+            yield Windows(inner, rows, across, _chunk(s, cut, across), cut), _cycles(s, cut, rows, across)
+
+
+def _cycles(s: Sited, cut: Cut, rows: int, across: int) -> float:
+    """Multiplying, gathering, adding back and walking; or reading the weights, behind which most of it hides."""
+    spec, inner, again, reads, parts = s.spec, lanes_along_sum(s), 1.0, 1.0, 1
+    if s.produces == "x":
+        bands = -(-spec.size[0] // cut.band)
+        again = min(1 + (bands - 1) * s.axes[0].reach / spec.size[0], bands)  # rows that two bands compute
+        parts = -(-spec.batch // max(cut.images, 1))
+        shares = -(-s.channels // cut.channels)
+        reads = again * (parts if s.w_bytes > s.machine.l2 else 1)
+        if cut.channels < s.channels:  # the items of other channels read what lies between
+            reads *= 1 + PIECE / (cut.channels * s.w * (s.kernel if s.along_window and not s.channel_inner else 1))
+        lines, results, terms = cut.images * s.turns, cut.channels * s.kernel, s.features
+        row = row_cycles(s, cut.channels) + s.features * costs.SCALAR_CYCLES + costs.FMA_LATENCY * spec.kernel[0] + costs.LINE_CYCLES
+    elif s.produces == "y":
+        shares, lines, results, terms = 1, s.most_rows, s.features, s.depth
+        row = row_cycles(s, s.channels)
+    else:
+        shares = -(-s.features // cut.features)
+        lines, results, terms = (cut.features, s.depth, s.most_rows) if s.along_window else (s.depth, cut.features, s.most_rows)
+        row = row_cycles(s, s.channels) + cut.features * costs.SCALAR_CYCLES
+    steps = -(-terms // s.lanes) if inner else terms
+    loads = rows + across
+    step = max(rows * across / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, costs.FMA_LATENCY) + (0.5 if inner else 2.0)
+    finish = rows * across * (3.0 if inner else costs.STORE_CYCLES)
+    if s.produces == "y" and not s.last:
+        finish += rows * min(width(s, across), results) * costs.SCATTER_CYCLES
+    tiles = -(-lines // rows) * -(-results // width(s, across)) * (step * steps + finish + costs.TILE_CYCLES)
+    times = s.all_sites * spec.groups * again * shares
+    compute = times * (parts * tiles + s.most_rows * row + costs.LINE_CYCLES)
+    return max(compute, reads * s.w_bytes / s.machine.bandwidth * s.clock) + OVERLAP * compute
+
+
+def _chunk(s: Sited, cut: Cut, across: int) -> int:
+    """Rows gathered at a time: as many as leave room in the second cache for the weights they meet."""
+    rows, channels = (cut.images * s.turns, cut.channels) if s.produces == "x" else (s.most_rows, s.channels)
+    pitch = window_pitch(s, across, channels * s.kernel) + (0 if s.produces == "y" else above_pitch(s, across, s.features))
+    return max(min(s.machine.l2 // 4 // pitch, rows), 1)
+
+
+def _site_cut(s: Sited, across: int) -> Cut:
+    """Blocks of sites. The features are shared out where sums wait in scratch between chunks of rows, or sites are few."""
+    features, chunk = s.features, _chunk(s, Cut(), across)
+    if s.produces == "w":
+        step = 1 if s.along_window else width(s, across)
+        if chunk < s.most_rows:
+            features = min(features, max(s.machine.l2 // 4 // ((s.depth + width(s, across)) * s.total) // step, 1) * step)
+        wanted = -(-fewest_items(s.machine) // (s.all_sites * s.spec.groups))
+        features = min(features, -(-s.features // wanted // step) * step)
+    items = s.spec.groups * (-(-s.most_rows // chunk) if s.produces == "y" else -(-s.features // features))
+    macs = s.depth * (s.features * chunk if s.produces == "y" else features * s.most_rows)
+    enough = max(LEAST_ITEM // max(macs, 1), 1)
+    return Cut(sites=min(enough, max(s.all_sites * items // fewest_items(s.machine), 1), s.all_sites), features=features)
+
+
+def _input_cuts(s: Sited) -> Iterator[Cut]:
+    """Images, channels and bands of places, so that a part of the gradient fits the second cache and there are items to share.
+
+    All items together read the weights once where they own channels; where they own images, as often as there are items, which
+    is free if the weights stay in the second cache; bands read and compute twice what lies where two of them meet.
+    """
+    spec, places = s.spec, math.prod(s.spec.size[1:])
+    wanted = min(fewest_items(s.machine), max(spec.macs // LEAST_ITEM, 1))
+    found = False
+    for images, channels, band in itertools.product(halves(spec.batch), halves(s.channels), halves(spec.size[0])):
+        items = -(-spec.batch // images) * -(-s.channels // channels) * -(-spec.size[0] // band) * spec.groups
+        fits = images * channels * band * places * s.total <= s.machine.l2 // 2
+        least = images == channels == band == 1
+        if (fits and wanted <= items <= 4 * wanted) or (least and not found):
+            found = True
+            yield Cut(images=images, channels=channels, band=band)
+
+
+def program(s: Sited, schedule: Windows) -> Program:
+    """The kernel of a schedule, and its arguments."""
+    spec, produces = s.spec, s.produces
+    step = (s.feature_step if s.along_window else s.window_step) * s.w
+    ahead = step * (schedule.across if schedule.inner else -(-AHEAD // step))  # the next tile, or some steps of this one
+    number, run = runs(s, schedule.cut.channels or s.channels)
+    code = WindowCode(
+        produces=produces,
+        x=spec.dtypes.x,
+        w=spec.dtypes.w,
+        total=spec.dtypes.sum,
+        y=spec.dtypes.y,
+        axes=spec.n,
+        channels_last=s.last,
+        along_window=s.along_window,
+        channel_inner=s.channel_inner,
+        bias=produces == "y" and spec.epilogue.bias,
+        activation=spec.epilogue.activation if produces == "y" else None,
+        narrowing=s.narrowing,
+        rows=schedule.rows,
+        across=schedule.across,
+        runs=number > 0,
+        short=run <= s.lanes,
+        prefetch=produces != "w" and s.most_rows <= schedule.rows,
+    )
+    tables = s.tables(s.axes)
+    own, room, items = (_input_words if produces == "x" else _site_words)(s, schedule)
+    words = s.words(s.axes, tables) | {
+        "kernel": s.kernel, "depth": s.depth, "chunk": schedule.chunk, "runs": number, "run": run,
+        "w_group": s.features * s.feature_step * s.w, "w_step": step, "ahead": ahead, **own,
+    }  # fmt: skip
+    return Program(
+        code=code,
+        emit=emit_local,
+        names=code.names,
+        words=words,
+        x_axes=s.views(s.axes),
+        close=close(s, number > 0),
+        items=items,
+        scratch=room,
+        pack_weights=np.ascontiguousarray,
+        pack_bias=BiasInPlace(spec.dtypes.sum),
+        tables=tables,
+    )
+
+
+def _site_words(s: Sited, schedule: Windows) -> tuple[dict[str, int], int, int]:
+    """The words of the products whose items own sites; bytes of scratch; items."""
+    cut, chunk, room = schedule.cut, schedule.chunk, Room()
+    pitch = window_pitch(s, schedule.across, s.depth)
+    above = above_pitch(s, schedule.across, cut.features) if s.produces == "w" else 0
+    words = {
+        "block": cut.sites, "window_pitch": pitch, "above_pitch": above,
+        "windows": room.take(chunk * pitch), "above": room.take(chunk * above), "table": room.take(chunk * 8),
+    }  # fmt: skip
+    blocks, chunks = -(-s.all_sites // cut.sites), -(-s.most_rows // chunk)
+    if s.produces == "y":
+        words |= {"chunks": chunks, "biases": s.spec.features}
+        return words, room.bytes, blocks * s.spec.groups * chunks
+    shares = -(-s.features // cut.features)
+    lines, results = (cut.features, s.depth) if s.along_window else (s.depth, cut.features)
+    pitch = aligned((results + width(s, schedule.across)) * s.total)
+    words |= {"shares": shares, "share": cut.features, "sums_pitch": pitch, "sums": room.take(lines * pitch if chunks > 1 else 0)}
+    words["stream"] = int(s.w_bytes > 2 * s.machine.l2)
+    return words, room.bytes, blocks * s.spec.groups * shares
+
+
+def _input_words(s: Sited, schedule: Windows) -> tuple[dict[str, int], int, int]:
+    """The words of the gradient of the input; bytes of scratch; items."""
+    spec, cut, chunk, room = s.spec, schedule.cut, schedule.chunk, Room()
+    pitch, above = window_pitch(s, schedule.across, cut.channels * s.kernel), above_pitch(s, schedule.across, s.features)
+    segmented = s.channel_inner and cut.channels < s.channels
+    words = {
+        "blocks_c": -(-s.channels // cut.channels), "block_c": cut.channels,
+        "segments": s.kernel if segmented else 1, "unit": 1 if segmented else s.kernel,
+        "w_c": (1 if s.channel_inner else s.kernel) * s.window_step * s.w, "w_segment": s.channels * s.window_step * s.w,
+        "windows": room.take(chunk * pitch), "window_pitch": pitch, "above": room.take(chunk * above), "above_pitch": above,
+        "table": room.take(chunk * 8 * (1 + spec.n)), **s.held(s.axes, room, cut.images, cut.channels, cut.band),
+    }  # fmt: skip
+    items = -(-spec.batch // cut.images) * -(-s.channels // cut.channels) * -(-spec.size[0] // cut.band) * spec.groups
+    return words, room.bytes, items
+
+
+# How windows lie ------------------------------------------------------------------------------------------------------------
+
+
+def lanes_along_sum(s: Sited) -> bool:
+    """Whether a tile's lanes lie along the sum: where the weights that are neighbours meet in it."""
+    return s.along_window if s.produces == "y" else s.produces == "x" and not s.along_window
+
+
+def width(s: Sited, across: int) -> int:
+    """Results across a tile."""
+    return across if lanes_along_sum(s) else across * s.lanes
+
+
+def window_pitch(s: Sited, across: int, depth: int) -> int:
+    """Bytes from one gathered window to the next: an odd number of cache lines, room for the last tile's overhang."""
+    return aligned((depth + max(width(s, across), s.lanes)) * s.total) | 64
+
+
+def above_pitch(s: Sited, across: int, features: int) -> int:
+    """Bytes from what is gathered above one row to the next."""
+    return window_pitch(s, across, features)
+
+
+def runs(s: Sited, channels: int) -> tuple[int, int]:
+    """How many runs of neighbours a row of taps is, in the input as in the window, and their length; no runs where it is none.
+
+    Runs are a few elements long: only machines with masks move them as vectors.
+    """
+    taps = s.spec.kernel[-1]
+    forward = taps == 1 or (s.spec.dilation[-1] == 1 and not s.spec.flip)
+    if not forward or not s.machine.target.masks:
+        return 0, 0
+    if s.last:
+        return (1, taps * channels) if s.channel_inner and channels == s.spec.channels else (0, 0)
+    return (channels, taps) if taps > 1 and (channels == 1 or not s.channel_inner) else (0, 0)
+
+
+def close(s: Sited, in_runs: bool) -> tuple[int, ...]:
+    """The first operand's dimensions that must lie close together, innermost first."""
+    last = s.spec.n + 1
+    side_by_side = in_runs and s.produces != "x"
+    if s.last:
+        return (last, last - 1) if side_by_side else (last,)
+    return (last,) if side_by_side else ()
+
+
+def row_cycles(s: Sited, channels: int) -> float:
+    """To gather, or to add back, the window of one row."""
+    number, run = runs(s, channels)
+    if number:
+        return s.kernel / s.spec.kernel[-1] * (2 * costs.PLACE_CYCLES + number * -(-run // s.lanes) * costs.COPY_CYCLES)
+    vectors = s.last and s.channel_inner
+    per_tap = channels / s.lanes * costs.COPY_CYCLES if vectors else channels * costs.SCALAR_CYCLES
+    return s.kernel * (costs.PLACE_CYCLES + per_tap)

@@ -1,0 +1,224 @@
+"""Windows of single output positions: gathered into scratch, and added back where they came from.
+
+What a kernel for weights with sites (local.py) needs to know about the input is here: its boundary, layout and element type. A
+window's elements lie in the order of the weights. Where the taps of the last axis are neighbours they move as one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from juanji.exact import Narrowing
+from juanji.jit.arguments import HEAD
+from juanji.jit.elements import plus, read
+from juanji.jit.emit import I64, PTR, Int, Type, Value
+from juanji.jit.panels import outer_step
+from juanji.jit.rows import (
+    HELD_ARGUMENTS,
+    SITE_ARGUMENTS,
+    Kernel,
+    Part,
+    axis_arguments,
+    within,
+)
+
+STRAIGHT = 4  # elements that a loop over single ones takes at a time
+
+
+@dataclass(frozen=True)
+class WindowCode:
+    """Everything that the code depends on."""
+
+    produces: str
+    x: str  # element types: of the input or its gradient,
+    w: str  # of the weights or theirs,
+    total: str
+    y: str  # of the output or its gradient
+    axes: int
+    channels_last: bool
+    along_window: bool  # whether a window's elements, not features, are neighbours in the weights
+    channel_inner: bool  # whether they follow each other tap by tap, not channel by channel
+    bias: bool
+    activation: str | None
+    narrowing: Narrowing
+    rows: int
+    across: int
+    runs: bool  # whether the taps of the last axis lie side by side, in the array as in the window,
+    short: bool  # in no more than a vector
+    prefetch: bool  # ask for weights `ahead` bytes further on
+
+    @property
+    def inner(self) -> bool:
+        """Whether lanes lie along the sum."""
+        return self.along_window if self.produces == "y" else self.produces == "x" and not self.along_window
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arguments, in order."""
+        own: dict[str, tuple[str, ...]] = {
+            "y": ("block", "chunks", "biases"),
+            "w": ("block", "shares", "share", "sums", "sums_pitch", "stream"),
+            "x": (*HELD_ARGUMENTS, "blocks_c", "block_c", "segments", "unit", "w_c", "w_segment"),
+        }
+        return (
+            *HEAD, *SITE_ARGUMENTS, *axis_arguments(self.axes), *own[self.produces],
+            "kernel", "depth", "chunk", "windows", "window_pitch", "above", "above_pitch", "table", "runs", "run", "w_group", "w_step",
+            "ahead",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class WindowKernel(Kernel):
+    """Inside the kernel: the emitter, the arguments, what the code depends on."""
+
+    code: WindowCode
+
+    @property
+    def width(self) -> int:
+        """Results across a tile."""
+        return self.code.across if self.code.inner else self.code.across * self.vector.lanes
+
+
+# Between the arrays and scratch ---------------------------------------------------------------------------------------------
+
+Move = Callable[[Value, Type], None]  # the element, or the vector of elements, from a number on
+
+
+def _each(k: WindowKernel, count: Value, neighbours: bool, move: Move) -> None:
+    """All elements below `count`: as vectors where they are neighbours, and single ones."""
+    e = k.e
+    step = k.vector.lanes if neighbours else STRAIGHT
+    whole = count - count % step
+    with e.loop(0, whole, step) as i:
+        if neighbours:
+            move(i, k.vector)
+        else:
+            for j in range(step):
+                move(i + j, k.total)
+    with e.loop(whole, count) as i:
+        move(i, k.total)
+
+
+def gather_window(k: WindowKernel, positions: list[Value], image: Value, goal: Value) -> None:
+    """Gather the window of an output position out of an image's group of channels."""
+    e, code, a, size = k.e, k.code, k.a, k.total.bytes
+    tap_step, channel_step = (a["channels"] * size, size) if code.channel_inner else (size, a["kernel"] * size)
+    neighbours = code.channel_inner and code.channels_last
+    null = Value(e, PTR, "null")
+    places = k.places(positions)
+
+    inside = _inside(k, places[-1]) if code.runs else None
+
+    def walk(axis: int, tap: Int, source: Value, outside: Value) -> None:
+        if axis < code.axes:
+            if axis == code.axes - 1 and inside is not None:
+                near = e.arith("and", inside, e.compare("eq", outside, null))
+                with e.when(near):
+                    first = source + (places[axis] - a["low_w"]) * a[f"xs{axis}"]
+                    copy_runs(first, goal + tap * a[f"taps{axis}"] * tap_step)
+                with e.otherwise(near):
+                    taps(axis, tap, source, outside)
+            else:
+                taps(axis, tap, source, outside)
+            return
+        start = goal + tap * tap_step
+        here = e.compare("eq", outside, null)
+
+        def copy(i: Value, type: Type) -> None:
+            at = source + i * (k.size("x") if code.channels_last else a["xs_c"])
+            e.store(read(e, at, code.x, type), start + i * channel_step, size)
+
+        with e.when(here):
+            _each(k, a["channels"], neighbours, copy)
+        with e.otherwise(here):
+            number = e.load(k.total, outside)
+            with e.loop(0, a["channels"]) as i:
+                e.store(number, start + i * channel_step)
+
+    def taps(axis: int, tap: Int, source: Value, outside: Value) -> None:
+        with e.loop(0, a[f"taps{axis}"]) as j:
+            at, constant = places[axis] + j * a[f"step{axis}"], a["constants"] + axis * size
+            inner = outer_step(e, a, f"map{axis}", f"xs{axis}", at, constant, source, outside)
+            walk(axis + 1, tap * a[f"taps{axis}"] + j, *inner)
+
+    def copy_runs(source: Value, start: Value) -> None:
+        def copy(run: Value, at: Value, count: Value) -> None:
+            value = read(e, source + run * a["xs_c"] + at * k.size("x"), code.x, k.vector, count)
+            e.store_first(value, start + run * channel_step + at * size, count)
+
+        _each_run(k, copy)
+
+    walk(0, e.integer(0), image, null)
+
+
+def _inside(k: WindowKernel, place: Value) -> Value:
+    """Whether the taps from a place of the last axis on, side by side, are all inside the array."""
+    e, a, last = k.e, k.a, k.code.axes - 1
+    begins = e.compare("sge", place, a["low_w"])
+    return e.arith("and", begins, e.compare("sle", place + a[f"taps{last}"], a["low_w"] + a["size_w"]))
+
+
+def _each_run(k: WindowKernel, move: Callable[[Value, Value, Value], None]) -> None:
+    """The runs of neighbours under one row of taps, vector by vector: their number, the first element, how many there are."""
+    e, run, lanes = k.e, k.a["run"], k.vector.lanes
+    with e.loop(0, k.a["runs"]) as number:
+        if k.code.short:
+            move(number, e.integer(0), run)
+        else:
+            with e.loop(0, run, lanes) as at:
+                move(number, at, e.least(run - at, lanes))
+
+
+def gather_above(k: WindowKernel, source: Value, dtype: str, count: Value, goal: Value) -> None:
+    """Gather neighbouring features of one output position."""
+
+    def copy(i: Value, type: Type) -> None:
+        at = source + i * (k.size("y") if k.code.channels_last else k.a["ys_c"])
+        k.e.store(read(k.e, at, dtype, type), goal + i * k.total.bytes, k.total.bytes)
+
+    _each(k, count, k.code.channels_last, copy)
+
+
+def add_window(k: WindowKernel, positions: list[Value], part: Part, image: Value, window: Value) -> None:
+    """Add the gradient of a window to the elements of the part that it was gathered from."""
+    e, code, a, size = k.e, k.code, k.a, k.total.bytes
+    tap_step, channel_step = (part.channels * size, size) if code.channel_inner else (size, a["kernel"] * size)
+    places = k.places(positions)
+
+    inside = _inside(k, places[-1]) if code.runs else None
+
+    def walk(axis: int, tap: Int, goal: Value) -> None:
+        if axis < code.axes:
+            if axis == code.axes - 1 and axis and inside is not None:
+                with e.when(inside):
+                    add_runs(goal + (places[axis] - a["low_w"]) * a[f"xs{axis}"], window + tap * a[f"taps{axis}"] * tap_step)
+                with e.otherwise(inside):
+                    taps(axis, tap, goal)
+            else:
+                taps(axis, tap, goal)
+            return
+        start = window + tap * tap_step
+
+        def add(i: Value, type: Type) -> None:
+            at = goal + i * (size if code.channels_last else a["xs_c"])
+            e.store(plus(e, e.load(type, at, size), e.load(type, start + i * channel_step, size)), at, size)
+
+        _each(k, part.channels, code.channel_inner and code.channels_last, add)
+
+    def taps(axis: int, tap: Int, goal: Value) -> None:
+        with e.loop(0, a[f"taps{axis}"]) as j:
+            where = e.load(I64, a[f"map{axis}"] + (places[axis] + j * a[f"step{axis}"]) * 8, 8)
+            known = e.compare("sge", where, e.integer(0)) if axis else within(k, where, part)
+            with e.when(known):
+                walk(axis + 1, tap * a[f"taps{axis}"] + j, goal + (where - (0 if axis else part.low)) * a[f"xs{axis}"])
+
+    def add_runs(goal: Value, start: Value) -> None:
+        def add(run: Value, at: Value, count: Value) -> None:
+            place = goal + run * a["xs_c"] + at * size
+            more = e.load(k.vector, start + run * channel_step + at * size, size)
+            e.store_first(plus(e, e.load(k.vector, place, size), more), place, count)
+
+        _each_run(k, add)
+
+    walk(0, e.integer(0), image)
