@@ -1,5 +1,6 @@
 """The README's Python blocks and its juanji commands run as they stand."""
 
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -37,6 +38,16 @@ def test_python(code: str) -> None:
 @pytest.mark.usefixtures("photo")
 def test_commands(command: str) -> None:
     assert main(shlex.split(command, comments=True)[1:]) == 0
+
+
+def test_the_reference_is_what_the_package_says() -> None:
+    path = README.parent / "docs" / "reference.py"
+    spec = importlib.util.spec_from_file_location("reference_page", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.PAGE.read_text("utf-8") == module.page(), "run python docs/reference.py"
 
 
 def test_there_is_something_to_run() -> None:

@@ -45,6 +45,21 @@ def conv(
 
     channels_first: x (N, C, *S), w (O, C/groups, *K); channels_last: x (N, *S, C), w (*K, C/groups, O). Without N the
     result has none either. The output has floor((S + low + high − dilation·(K − 1) − 1) / stride) + 1 elements per axis.
+
+    stride, dilation: one for all axes or one for each.
+    padding: an integer, one per axis, (low, high) pairs per axis, "valid", "same" (ceil(S / stride) outputs, the odd element at the
+        end), "same_lower", "full" or "causal" (low only).
+    boundary: what the padding holds, one mode for all axes or one for each: "zero", "edge", "reflect", "symmetric", "wrap" as in
+        np.pad, or ("constant", value).
+    flip: turn the kernel by 180°: mathematical convolution.
+    sharing: "shared"; "tiled": w has one site axis per spatial axis in front, T of them, and output position p uses site p mod T;
+        "local": T is the output's shape. The bias is (O,), with sites (*T, O), in the type of the sum.
+    weight_layout: "OI*", "*IO" or "O*I", if it is not the layout's own.
+    activation: None, "relu", "relu6", "sigmoid", "tanh", "leaky_relu", or ("leaky_relu", slope).
+    out_dtype, overflow: x and w promote as in NumPy; float16 and bfloat16 are summed in float32; integers exactly, to int64 unless
+        out_dtype says otherwise. A sum that does not fit saturates, wraps, or with "raise" is an ArgumentError that names its place.
+    out: an array for the result. threads: how many, at most. algorithm, precision: as for `plan`.
+
     Raises ShapeError, ArgumentError or DtypeError in one line; NotBuiltError names what is described but not built yet.
 
     >>> x = np.arange(1.0, 10).reshape(1, 1, 3, 3)

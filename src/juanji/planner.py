@@ -16,10 +16,10 @@ from juanji import machine as machines
 from juanji import reference
 from juanji.algorithms import direct
 from juanji.algorithms.costs import FMA_PER_CYCLE
-from juanji.algorithms.direct import Work
+from juanji.algorithms.direct import Job, Work
 from juanji.algorithms.problem import contiguous_strides
 from juanji.errors import ArgumentError, DtypeError, NotBuiltError, ShapeError
-from juanji.exact import Narrowing, carried, narrowed
+from juanji.exact import Narrowing, narrowed
 from juanji.jit.arguments import HEAD
 from juanji.jit.load import load
 from juanji.jit.memory import address, empty_aligned
@@ -32,6 +32,7 @@ from juanji.run import run_items, workers
 from juanji.spec import Convolution
 
 Array = npt.NDArray[Any]
+Choice = tuple[Any, float]  # a schedule and its expected cycles
 
 X, W, BIAS, Y = (HEAD.index(name) for name in ("x", "w", "bias", "y"))
 
@@ -45,6 +46,7 @@ class Algorithm(NamedTuple):
 
 ALGORITHMS = {"direct": Algorithm(direct.accepts, direct.work)}
 PRECISIONS = ("default", "strict")
+SMALL_PART = 100e3  # cycles below which a part may take a tile that is not its best
 MOST_ROWS = 64  # rows of arguments that a plan keeps, one for each way an input may lie
 NAMES = {"y": "convolution", "x": "gradient of the input", "w": "gradient of the weights"}
 READ = {"y": ("x", "w"), "x": ("y", "w"), "w": ("x", "y")}  # the operands that each product reads; the first may be any view
@@ -70,7 +72,7 @@ def _plan_for(spec: Convolution, algorithm: str, produces: str) -> Plan:
         reason = entry.accepts(spec, produces) if algorithm in ("auto", name) else "another algorithm was asked for"
         if reason is None:
             work = entry.work(spec, produces, machine)
-            found[name] = work, [min(job.candidates(), key=lambda choice: choice[1]) for job in work.jobs]
+            found[name] = work, _choose(work.jobs)
         else:
             refused[name] = reason
     if not found:
@@ -78,6 +80,22 @@ def _plan_for(spec: Convolution, algorithm: str, produces: str) -> Plan:
     name = min(found, key=lambda n: sum(cycles for _, cycles in found[n][1]))
     work, chosen = found[name]
     return Plan(spec, produces, name, work, chosen, machine, refused)
+
+
+def _choose(jobs: Sequence[Job]) -> list[Choice]:
+    """The schedule of least expected cycles for each job; small ones share a tile with the others where that costs little, so that
+    the many pieces of a gradient do not each compile a kernel of their own."""
+    found = [list(job.candidates()) for job in jobs]
+    chosen = [min(candidates, key=lambda choice: choice[1]) for candidates in found]
+    tiles: set[Any] = set()
+    for i in sorted(range(len(chosen)), key=lambda i: -chosen[i][1]):
+        if chosen[i][1] < SMALL_PART:
+            most = chosen[i][1] + SMALL_PART
+            alike = [(schedule, cycles) for schedule, cycles in found[i] if cycles < most and schedule.tile in tiles]
+            chosen[i] = min(alike, key=lambda choice: choice[1], default=chosen[i])
+        if len(chosen) > 1:
+            tiles.add(chosen[i][0].tile)
+    return chosen
 
 
 class Limit(NamedTuple):
@@ -181,8 +199,8 @@ class Plan:
         return max((part.program.scratch for part in self.parts), default=0)
 
     @property
-    def border(self) -> int:
-        """Bytes of the strips that hold the gradient of the border until it is folded back."""
+    def buffers(self) -> int:
+        """Bytes of scratch that all threads share: strips of border, or sums of segments."""
         return sum(math.prod(shape) for shape in self.work.more) * np.dtype(self.work.dtype).itemsize
 
     @property
@@ -214,7 +232,7 @@ class Plan:
             "limit": self.limit._asdict(),
             "items": self.items,
             "scratch": self.scratch,
-            "border": self.border,
+            "buffers": self.buffers,
             "refused": self.refused,
         }
 
@@ -229,8 +247,8 @@ class Plan:
         ]
         if self.produces != "y":
             lines.insert(0, NAMES[self.produces])
-        if self.border:
-            lines.append(f"border  {self.border:,} bytes of strips, folded back")
+        if self.buffers:
+            lines.append(f"buffers {self.buffers:,} bytes for {self.work.purpose}")
         lines += [f"not     {name}: {reason}" for name, reason in self.refused.items()]
         return "\n".join(lines)
 

@@ -32,6 +32,11 @@ class Channel:
     lanewise: bool
     prefetch: bool
 
+    @property
+    def tile(self) -> tuple[object, ...]:
+        """Schedules with equal tiles share their code, whatever the kernel."""
+        return "channel", self.pixels, self.vectors, self.panel, self.planar, self.lanewise
+
     def __str__(self) -> str:
         kind = "lane-wise tile" if self.lanewise else "channel tile"
         source = ("through planes" if self.planar else "through a panel") if self.panel else "read in place"

@@ -39,7 +39,7 @@ class Work:
     """Jobs that together make one array.
 
     dtype: of the arrays that the jobs write, the result's or, where more is to be done, the sum's. more: shapes of those
-    besides the result, which are scratch. before, after: what is done to all of them, the result first, around the jobs.
+    besides the result, which are scratch for a `purpose`. before, after: what is done to all of them, the result first, around the jobs.
     finished: whether the jobs apply the epilogue; otherwise that is left to do once all else is done.
     """
 
@@ -47,6 +47,7 @@ class Work:
     dtype: str
     finished: bool = True
     more: tuple[tuple[int, ...], ...] = ()
+    purpose: str = ""
     before: Callable[[Arrays], None] | None = None
     after: Callable[[Arrays], None] | None = None
 
@@ -110,6 +111,7 @@ def _grad_input(spec: Convolution, machine: Machine) -> Work:
         dtypes.y,
         finished,
         tuple(strip.shape for strip in strips),
+        "strips of border, folded back",
         partial(_clear, contraction, bare) if bare else None,
         partial(_fold, contraction) if strips else None,
     )
@@ -125,7 +127,7 @@ def _grad_weight(spec: Convolution, machine: Machine) -> Work:
     else:
         job = Job(partial(outer.candidates, weights), partial(outer.program, weights))
     of, more = spec.dtypes, ((weights.segments, *spec.w_shape),) if weights.segments > 1 else ()
-    return Work((job,), of.sum, of.w == of.sum, more, after=_add_segments if more else None)
+    return Work((job,), of.sum, of.w == of.sum, more, "sums of segments, added in order", after=_add_segments if more else None)
 
 
 def _add_segments(arrays: Arrays) -> None:

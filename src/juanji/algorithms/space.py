@@ -26,6 +26,11 @@ class Space:
     band: int  # rows of an item
     features_inside: bool  # the loop over features inside the one over columns
 
+    @property
+    def tile(self) -> tuple[object, ...]:
+        """Schedules with equal tiles share their code, if the kernels are alike."""
+        return "space", self.rows, self.features, self.vectors, self.features_inside
+
     def __str__(self) -> str:
         tile = f"{self.rows} rows × {self.features} features × {self.vectors} vectors"
         return f"space tile {tile}, blocks of {self.block} columns, bands of {self.band} rows"
