@@ -28,6 +28,7 @@ ROOMS = (
     "algorithms",
     "run",
     "planner",
+    "kinds",
     "convolution",
     "gradients",
     "pooler",

@@ -1,0 +1,273 @@
+"""Schedules of pooling: which lanes, how large the items of work, and the tables that the code reads."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from juanji.algorithms.problem import aligned
+from juanji.jit.arguments import pack
+from juanji.jit.emit import BYTES
+from juanji.jit.pooling import emit_pooling
+from juanji.jit.program import Row
+from juanji.jit.scatter import ScatterCode, emit_scatter
+from juanji.jit.windowed import SCALARS, PoolingCode
+from juanji.machine import Machine
+from juanji.windows import Index, Slide, Spread, Windows
+
+Array = npt.NDArray[Any]
+
+MOST_STRIDE = 8  # with which a slide or spread still beats one window at a time: each tap takes as many loads and shuffles
+PANEL = 16 << 10  # bytes of small planes that are turned into pixels together; in larger ones rows are long enough
+MOST_WRITTEN = 4  # taps of a slide that are written one after the other
+LINE_ELEMENTS = 2048  # outputs of a block of columns: their line stays in the first cache
+ITEM_TAPS = 1 << 16  # elements that an item of work should meet at least
+TAP_CYCLES = 0.25  # per element that a window meets, for the choice of threads
+SCATTER_CYCLES = 4.0  # per element that is scattered
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A piece of work for generated code: what `Program` is for convolutions.
+
+    words: the fixed arguments by name. x_axes: names of arguments that are strides of the input, and of which dimension.
+    items: independent pieces; scratch: bytes per thread; tables: arrays that the words point into.
+    """
+
+    code: Any
+    emit: Callable[..., str]
+    names: tuple[str, ...]
+    words: Mapping[str, int]
+    x_axes: Mapping[str, int]
+    items: int
+    scratch: int
+    cycles: float
+    close: tuple[int, ...] = ()  # the input's dimensions that must lie as in a C-contiguous array, innermost first
+    tables: tuple[Array, ...] = ()
+
+    def row(self, x_strides: tuple[int, ...]) -> Row:
+        """The row of arguments for an input with these strides in bytes."""
+        words = pack(self.names, {**self.words, **{name: x_strides[dimension] for name, dimension in self.x_axes.items()}})
+        return (ctypes.c_int64 * len(words))(*words)
+
+    def fits(self, x: Array) -> bool:
+        """Whether an array can be read where it lies."""
+        step = x.itemsize
+        for dimension in self.close:
+            if x.strides[dimension] != step and x.shape[dimension] > 1:
+                return False
+            step *= x.shape[dimension]
+        return x.flags.aligned
+
+
+@dataclass(frozen=True, eq=False)
+class Reduction:
+    """Every window of a batch reduced to one value.
+
+    x, y, total: element types of input and output, and of comparisons or sums. largest: the largest element, else the sum.
+    places: also where the largest stands. matched: only elements whose places name the output count; channels last only.
+    before: "abs" or "square" of each element. root: the square root of each result. divisors: per axis what results are divided by,
+    or None.
+    """
+
+    windows: tuple[Windows, ...]
+    batch: int
+    channels: int
+    layout: str
+    x: str
+    y: str
+    total: str
+    largest: bool
+    places: bool = False
+    matched: bool = False
+    before: str | None = None
+    root: bool = False
+    divisors: tuple[npt.NDArray[np.int64], ...] | None = None
+
+    @property
+    def last(self) -> bool:
+        """Whether channels lie innermost."""
+        return self.layout == "channels_last" and self.channels > 1
+
+    @property
+    def after(self) -> str | None:
+        """What is done to a result. To divide by a power of two is to multiply by its reciprocal, to the last bit."""
+        if self.root:
+            return "root"
+        if self.divisors is None or all((d == 1).all() for d in self.divisors):
+            return None
+        return "scale" if all((d & (d - 1) == 0).all() for d in self.divisors) else "divide"
+
+
+def reduction(work: Reduction, machine: Machine) -> Kernel:
+    """The kernel of a reduction."""
+    n = len(work.windows)
+    work = _merged(work)
+    size = np.dtype(work.total).itemsize
+    lanes = machine.vector_bits // 8 // size
+    windows, after = work.windows, work.after
+    wide, plane = windows[-1], math.prod(w.size for w in windows)
+    places = None if not work.places else "i32" if plane < 2**31 else "i64"
+    mode, stride = _mode(work, places is None and after is None, lanes)
+    regular = wide.regular
+    slide = regular if isinstance(regular, Slide) and mode == "slide" else None
+    vectors = 4 if places is None or size >= BYTES[places] else 1
+    if mode not in ("channels", "planes") and len(windows) > 1:
+        vectors = min(vectors, -(-wide.size // lanes))
+    code = PoolingCode(
+        x=work.x,
+        y=work.y,
+        total=SCALARS[work.total],
+        largest=work.largest,
+        before=work.before,
+        after=after,
+        places=places,
+        matched=work.matched,
+        axes=len(windows),
+        lanes=mode,
+        stride=stride,
+        window=slide.window if slide is not None and slide.dilation == 1 and slide.window <= MOST_WRITTEN else 0,
+        phase=regular.low % stride if isinstance(regular, Spread) and mode == "spread" else 0,
+        long=mode == "run" and wide.step == 1 and int(wide.count.max()) >= lanes,
+        vectors=vectors,
+    )
+    out = [w.out for w in windows]
+    taps = math.prod(int(w.count.max()) for w in windows)
+    factors = _factors(work, after, lanes)
+    firsts, counts = [w.first for w in windows], [w.count for w in windows]
+    words = {"channels": work.channels, "pixels": math.prod(out), "plane": plane, "size": wide.size, "line": 0, "line_all": 0}
+    words |= {"low": 0, "window": 0, "dilation": 1, "meets": 1, "steps": 0, "map_ends": 0, "planes": 0, "results": 0, "tags": 0}
+    ends = np.empty(0, np.int64)
+    if work.last:
+        share = min(max(ITEM_TAPS // max(taps, 1) // (4 * lanes), 1) * 4 * lanes, work.channels)
+        shares = -(-work.channels // share)
+        band, bands = _bands(out[0], taps * share * math.prod(out[1:]))
+        items, scratch = work.batch * bands * shares, 0
+        words |= {"blocks": shares, "block": share}
+    elif mode == "planes":
+        band, bands, planes = out[0], 1, work.batch * work.channels
+        room, held = max(plane, lanes) * lanes * size, max(math.prod(out), lanes) * lanes
+        tags = room + held * np.dtype(work.y).itemsize
+        items, scratch = -(-planes // lanes), tags + held * (BYTES[places] if places else 0)
+        words |= {"blocks": 1, "block": 0, "planes": planes, "results": room, "tags": tags}
+    else:
+        block = LINE_ELEMENTS if slide is not None and wide.out > 2 * LINE_ELEMENTS else wide.out
+        line = -(-_line(wide, mode, stride, block, lanes) // lanes) * lanes
+        band, bands = _bands(out[0], taps * math.prod(out[1:])) if len(out) > 1 else (1, 1)
+        blocks = -(-wide.out // block)
+        items, scratch = work.batch * work.channels * bands * blocks, aligned(line * size) + line * (BYTES[places] if places else 0)
+        words |= {"blocks": blocks, "block": block, "line": aligned(line * size), "line_all": line}
+        if isinstance(regular, Slide | Spread) and mode in ("slide", "spread"):
+            words |= {"low": regular.low, "window": regular.window, "meets": -(-regular.window // stride)}
+            words |= {"dilation": regular.dilation} if isinstance(regular, Slide) else {}
+            firsts[-1] = counts[-1] = ends  # a long axis whose windows follow from their stride needs no tables
+        if mode == "steps":
+            ends = _ends(wide)
+            firsts[-1], counts[-1] = wide.first[ends[:-1]], wide.count[ends[:-1]]
+            words |= {"steps": len(ends) - 1, "map_ends": ends.ctypes.data}
+    words |= {"band": band, "bands": bands}
+    for axis, w in enumerate(windows):
+        words |= {
+            f"out{axis}": w.out, f"step{axis}": w.step, f"lin{axis}": math.prod(v.size for v in windows[axis + 1 :]),
+            f"ys{axis}": math.prod(out[axis + 1 :]), f"map_weight{axis}": factors[axis].ctypes.data if factors else 0,
+            f"map_first{axis}": firsts[axis].ctypes.data, f"map_count{axis}": counts[axis].ctypes.data,
+        }  # fmt: skip
+    spatial = list(range(1, n + 1) if work.layout == "channels_last" else range(2, n + 2))
+    channel = n + 1 if work.layout == "channels_last" else 1
+    whole = len(windows) < n or mode == "planes"
+    inner = [*([channel] if work.last else []), *(reversed(spatial) if whole else spatial[-1:] if not work.last else [])]
+    along = spatial[-len(windows) :]
+    return Kernel(
+        code=code,
+        emit=emit_pooling,
+        names=code.names,
+        words=words,
+        x_axes={"xs_n": 0, "xs_c": channel, **{f"xs{axis}": dimension for axis, dimension in enumerate(along)}},
+        items=items,
+        scratch=scratch,
+        cycles=TAP_CYCLES * taps * math.prod(out) * work.batch * work.channels,
+        close=tuple(inner),
+        tables=(*factors, *firsts, *counts, ends),
+    )
+
+
+def _merged(work: Reduction) -> Reduction:
+    """One long axis instead of several, where one window is the whole plane, or the whole plane looks at one element."""
+    windows, size, out = work.windows, math.prod(w.size for w in work.windows), math.prod(w.out for w in work.windows)
+    if len(windows) > 1 and (size == 1 or out == 1) and all((w.count == w.size).all() for w in windows):
+        one = Windows(size, np.zeros(out, np.int64), np.full(out, size, np.int64), 1, None)
+        divisors = work.divisors and (reduce(np.multiply.outer, work.divisors).reshape(-1),)
+        return replace(work, windows=(one,), divisors=divisors)
+    return work
+
+
+def _ends(wide: Windows) -> Index:
+    """Where outputs begin that look at other elements than their neighbours before, and the end."""
+    changes = (wide.first[1:] != wide.first[:-1]) | (wide.count[1:] != wide.count[:-1])
+    return np.concatenate([[0], np.flatnonzero(changes) + 1, [wide.out]]).astype(np.int64)
+
+
+def _mode(work: Reduction, plain: bool, lanes: int) -> tuple[str, int]:
+    """What lies in the lanes, and the stride along it. plain: neither places nor factors tell outputs of equal windows apart.
+
+    Bits depend on the choice, so it looks at nothing that may not show in them: not at the batch, nor at where x lies.
+    """
+    if work.last:
+        return "channels", 1
+    size = np.dtype(work.total).itemsize
+    ends = [math.prod(w.size for w in work.windows), math.prod(w.out for w in work.windows)]
+    if size >= 4 and 2 * work.channels >= lanes and min(ends) > 1 and max(ends) * lanes * size <= PANEL:
+        return "planes", 1
+    wide = work.windows[-1]
+    regular = wide.regular
+    if regular is not None and regular.stride <= MOST_STRIDE and wide.out > 1:
+        return ("slide" if isinstance(regular, Slide) else "spread"), regular.stride
+    return ("steps" if plain and 2 * len(_ends(wide)) <= wide.out else "run"), 1
+
+
+def _line(wide: Windows, mode: str, stride: int, block: int, lanes: int) -> int:
+    """Elements of a line buffer: what the outputs of a block meet, and what whole vectors read beyond."""
+    match mode, wide.regular:
+        case "slide", Slide() as slide:
+            return (max(block, lanes) - 1) * stride + slide.dilation * (slide.window - 1) + 1 + lanes * stride
+        case "spread", Spread() as spread:
+            meets = -(-spread.window // stride)
+            return meets - 1 + max(wide.size, (spread.low + block + lanes * stride) // stride + 1) + 2 * lanes
+    return wide.size + lanes
+
+
+def _bands(out: int, row: int) -> tuple[int, int]:
+    """Rows of an item, and how many items a plane makes."""
+    band = min(max(ITEM_TAPS // max(row, 1), 1), out)
+    return band, -(-out // band)
+
+
+def _factors(work: Reduction, after: str | None, lanes: int) -> tuple[Array, ...]:
+    """Per axis the factor of each output; longer than the axis, because whole vectors are read."""
+    if work.divisors is None or after not in ("scale", "divide"):
+        return ()
+    factors = []
+    for divisor in work.divisors:
+        factor = np.ones(len(divisor) + lanes, work.total)
+        factor[: len(divisor)] = 1 / divisor if after == "scale" else divisor
+        factors.append(factor)
+    return tuple(factors)
+
+
+def scatter(size: tuple[int, ...], out: tuple[int, ...], batch: int, channels: int, last: bool, dtype: str, add: bool) -> Kernel:
+    """The kernel that puts values (…, *out) where their places say in planes of zeros (…, *size); equal places add up, or the last wins."""
+    last = last and channels > 1
+    code = ScatterCode(dtype, add, last)
+    places, pixels = math.prod(out), math.prod(size)
+    share = min(channels, 64) if last else 1
+    shares = -(-channels // share) if last else channels
+    words = {"places": places, "pixels": pixels, "channels": channels if last else 1, "share": share, "shares": shares if last else 1}
+    work = batch * channels * (SCATTER_CYCLES * places + TAP_CYCLES * pixels)
+    return Kernel(code, emit_scatter, code.names, words, {}, batch * shares, 0, work)

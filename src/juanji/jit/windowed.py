@@ -1,0 +1,236 @@
+"""What every loop over windows is made of: combining values, walking outputs and taps, storing results.
+
+The order of every reduction follows from the windows alone. Largest: of equals the first in row order, and a NaN before all. Where
+elements come in row order, a value wins if it is strictly better than those before it; where parts of a window are joined in another
+order, equal values are told apart by their places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.emit import I32, I64, Emitter, Type, Value, Var
+
+SCALARS = {
+    "int8": "i8", "uint8": "i8", "int16": "i16", "uint16": "i16", "int32": "i32", "uint32": "i32", "int64": "i64", "uint64": "i64",
+    "float16": "f16", "float32": "f32", "float64": "f64",
+}  # fmt: skip
+PLACES = "w"  # the word of the row that points to places, int64, one for each output or, matched, for each element
+
+
+@dataclass(frozen=True)
+class PoolingCode:
+    """Everything that the code depends on; sizes, strides and windows are arguments and tables."""
+
+    x: str
+    y: str
+    total: str  # the type in which values are compared or added
+    largest: bool  # else the sum
+    before: str | None  # of each element: "abs", "square"
+    after: str | None  # of each result: "divide" or "scale" by the table of weights, "root"
+    places: str | None  # "i32" or "i64" while they are compared, None where they are not wanted
+    matched: bool  # an element counts only for the output that its place, which is read, names
+    axes: int
+    lanes: str  # "channels", "planes", "slide", "spread", "run", "steps"
+    stride: int  # of a slide or spread
+    window: int  # of a slide whose taps are written one after the other, else 0
+    phase: int  # of a spread: low padding modulo the stride
+    long: bool  # of a run: whether windows fill vectors
+    vectors: int  # that go down the outer taps together
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arguments, in order."""
+        fields = ("out", "step", "lin", "xs", "ys", "map_first", "map_count", "map_weight")
+        axes = tuple(f"{field}{axis}" for axis in range(self.axes) for field in fields)
+        return (
+            *HEAD, *axes, "channels", "xs_n", "xs_c", "pixels", "bands", "band",
+            "blocks", "block", "size", "low", "window", "dilation", "meets", "line", "line_all", "steps", "map_ends", "plane",
+            "planes", "results", "tags",
+        )  # fmt: skip
+
+
+Pair = tuple[Value, Value | None]  # a value and its place
+
+
+class Best:
+    """What a window has come to so far, lane by lane."""
+
+    def __init__(self, e: Emitter, code: PoolingCode, type: Type, place: Value | None):
+        self.e, self.code = e, code
+        self.value = Var(e, type, neutral(e, code, type))
+        self.place = None if place is None else Var(e, place.type, place)
+
+    def get(self) -> Pair:
+        """The value and its place."""
+        return self.value.get(), None if self.place is None else self.place.get()
+
+    def set(self, pair: Pair) -> None:
+        """Forget what came before."""
+        self.value.set(pair[0])
+        if self.place is not None and pair[1] is not None:
+            self.place.set(pair[1])
+
+    def meet(self, value: Value, place: Value | None) -> None:
+        """Take in an element that comes later in row order."""
+        e, code = self.e, self.code
+        if code.before == "abs":
+            value = e.intrinsic("fabs", value.type, value)
+        best = self.value.get()
+        if not code.largest:
+            self.value.set(e.fma(value, value, best) if code.before == "square" else e.arith("fadd", best, value))
+            return
+        if self.place is None or place is None:
+            self.value.set(_larger(e, code, value, best))
+            return
+        take = _wins(e, code, value, best)
+        self.value.set(e.select(take, value, best))
+        self.place.set(e.select(take, place, self.place.get()))
+
+    def join(self, other: Pair) -> None:
+        """Take in another part of the window, whose elements may come earlier or later."""
+        self.set(joined(self.e, self.code, self.get(), other))
+
+
+def neutral(e: Emitter, code: PoolingCode, type: Type) -> Value:
+    """What changes no result."""
+    if not code.largest or code.x.startswith("uint"):
+        return e.zero(type)
+    return e.const(type, float("-inf") if type.floating else -(2 ** (8 * Type(type.scalar).bytes - 1)))
+
+
+def beyond(e: Emitter, type: Type) -> Value:
+    """A place after all others."""
+    return e.const(type, 2 ** (8 * Type(type.scalar).bytes - 1) - 1)
+
+
+def _greater(code: PoolingCode, type: Type) -> str:
+    """The predicate of "greater", which for floating-point numbers also holds if one is NaN."""
+    return "ugt" if type.floating or code.x.startswith("uint") else "sgt"
+
+
+def _wins(e: Emitter, code: PoolingCode, value: Value, best: Value) -> Value:
+    """Where a value is strictly better: greater, or a NaN met by a number."""
+    wins = e.compare(_greater(code, value.type), value, best)
+    return e.arith("and", wins, e.compare("ord", best, best)) if value.type.floating else wins
+
+
+def _larger(e: Emitter, code: PoolingCode, value: Value, best: Value) -> Value:
+    """The better of two values, the second one of equals; one instruction for the maximum and two for NaN."""
+    if not value.type.floating:
+        return e.select(e.compare(_greater(code, value.type), value, best), value, best)
+    larger = e.select(e.compare("ogt", value, best), value, best)
+    return e.select(e.compare("uno", value, value), value, larger)
+
+
+def joined(e: Emitter, code: PoolingCode, one: Pair, other: Pair) -> Pair:
+    """Two parts of a window as one; of equals the one with the smaller place."""
+    (best, place), (value, at) = one, other
+    if not code.largest:
+        return e.arith("fadd", best, value), None
+    if place is None or at is None:
+        return _larger(e, code, value, best), None
+    worse = _wins(e, code, best, value)
+    earlier = e.compare("slt", at, place)
+    tied = e.select(worse, e.zero(earlier.type), earlier)
+    take = e.arith("or", _wins(e, code, value, best), tied)
+    return e.select(take, value, best), e.select(take, at, place)
+
+
+def read(e: Emitter, code: PoolingCode, pointer: Value, type: Type, count: Value | None = None) -> Value:
+    """Elements of the input in the type of the sum; the first `count`, zeros in the other lanes."""
+    stored = type.of(SCALARS[code.x])
+    value = e.load(stored, pointer) if count is None else e.load_first(stored, pointer, count)
+    if stored == type:
+        return value
+    if stored.floating:
+        return e.convert("fpext", value, type.scalar)
+    return e.convert("uitofp" if code.x.startswith("uint") else "sitofp", value, type.scalar)
+
+
+def finish(e: Emitter, code: PoolingCode, value: Value, weight: Value | None) -> Value:
+    """The stored form of a result."""
+    match code.after:
+        case "root":
+            value = e.intrinsic("sqrt", value.type, value)
+        case "divide" | "scale" if weight is not None:
+            value = e.arith("fdiv" if code.after == "divide" else "fmul", value, weight)
+    out = SCALARS[code.y]
+    return value if value.type.scalar == out else e.convert("fptrunc", value, out)
+
+
+class WindowLoop:
+    """What both loops share: types, tables, taps."""
+
+    def __init__(self, e: Emitter, code: PoolingCode, a: Arguments):
+        self.e, self.code, self.a = e, code, a
+        self.total = Type(code.total)
+        self.vector = e.vector(code.total)
+        self.lanes = self.vector.lanes
+        self.x_bytes, self.y_bytes = Type(SCALARS[code.x]).bytes, Type(SCALARS[code.y]).bytes
+
+    @property
+    def weighted(self) -> bool:
+        return self.code.after in ("divide", "scale")
+
+    def place(self, flat: Value, lanes: int) -> Value | None:
+        """A flat place in every lane."""
+        if self.code.places is None:
+            return None
+        scalar = flat if self.code.places == "i64" else self.e.emit(I32, f"trunc {flat} to i32")
+        return self.e.splat(scalar, lanes) if lanes else scalar
+
+    def walk(self, axes: int, band: Value, source: Value, visit: Callable[[Value, Value, Value, Value | None, list[Value]], None]) -> None:
+        """Visit the outputs of a band along the first of some axes: where the first tap lies, its flat place, the output's number, the
+        product of the weights, and how many taps there are along each axis."""
+        e, a = self.e, self.a
+        one = e.const(self.total, 1.0) if self.weighted else None
+
+        def along(axis: int, source: Value, flat: Value, pixel: Value, weight: Value | None, counts: list[Value]) -> None:
+            if axis == axes:
+                visit(source, flat, pixel, weight, counts)
+                return
+            low, high = e.integer(0), a[f"out{axis}"]
+            if axis == 0:
+                low = band * a["band"]
+                high = e.least(low + a["band"], high)
+            with e.loop(low, high) as p:
+                first = e.load(I64, a[f"map_first{axis}"] + p * 8)
+                count = e.load(I64, a[f"map_count{axis}"] + p * 8)
+                heavier = weight
+                if weight is not None:
+                    heavier = e.arith("fmul", weight, e.load(self.total, a[f"map_weight{axis}"] + p * self.total.bytes))
+                at = flat + first * a[f"lin{axis}"]
+                along(axis + 1, source + first * a[f"xs{axis}"], at, pixel + p * a[f"ys{axis}"], heavier, [*counts, count])
+
+        along(0, source, e.integer(0), e.integer(0), one, [])
+
+    def taps(self, counts: list[Value], source: Value, flat: Value, visit: Callable[[Value, Value], None]) -> None:
+        """Visit the taps of a window in row order: where they lie, and their flat places."""
+        e, a = self.e, self.a
+
+        def along(axis: int, source: Value, flat: Value) -> None:
+            if axis == len(counts):
+                visit(source, flat)
+                return
+            hop, turn = a[f"step{axis}"] * a[f"xs{axis}"], a[f"step{axis}"] * a[f"lin{axis}"]
+            with e.loop(0, counts[axis]) as tap:
+                along(axis + 1, source + tap * hop, flat + tap * turn)
+
+        along(0, source, flat)
+
+    def put(self, pair: Pair, weight: Value | None, number: Value, count: Value | None = None) -> None:
+        """Store results from the output's element `number` on; the first `count` lanes."""
+        e, a = self.e, self.a
+        value = finish(e, self.code, pair[0], weight)
+        goals = [(value, a["y"] + number * self.y_bytes)]
+        if pair[1] is not None:
+            place = pair[1] if self.code.places == "i64" else e.convert("sext", pair[1], "i64")
+            goals.append((place, a[PLACES] + number * 8))
+        for stored, goal in goals:
+            if count is None:
+                e.store(stored, goal)
+            else:
+                e.store_first(stored, goal, count)

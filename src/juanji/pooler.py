@@ -1,0 +1,461 @@
+"""How a described pooling is computed, forward and backward.
+
+Largest values, sums and norms are windows reduced by generated code (jit/pooling.py). Their gradients:
+
+    max   each error goes to the element that its place names                           dx[place[p]] += dy[p]
+    avg   each error is shared evenly: the transpose of a sum over windows               dx = Sᵀ(dy / count)
+    lp    with y = (Σ |x|^p)^(1/p):  ∂y/∂x = sign(x)·|x|^(p−1) / y^(p−1), so             dx = sign(x)·|x|^(p−1)·Sᵀ(dy / y^(p−1))
+
+A weighted mean is a convolution in which every channel is a picture of its own, over the convolution of a picture of ones.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from juanji import machine as machines
+from juanji.algorithms.pooling import Kernel, Reduction, reduction, scatter
+from juanji.algorithms.problem import contiguous_strides
+from juanji.convolution import compute
+from juanji.describe import array_of, describe
+from juanji.errors import ArgumentError, DtypeError, ShapeError
+from juanji.gradients import conv_grad_input
+from juanji.jit.arguments import HEAD
+from juanji.jit.load import load
+from juanji.jit.memory import address, empty_aligned
+from juanji.jit.program import Row
+from juanji.jit.store import Code
+from juanji.kept import kept
+from juanji.machine import Machine
+from juanji.run import run_items
+from juanji.spec import Convolution
+from juanji.windows import Pooling, Sliding
+
+Array = npt.NDArray[Any]
+
+X, PLACES, Y = (HEAD.index(name) for name in ("x", "w", "y"))
+WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
+FLOATS = ("float16", "float32", "float64")
+NAMES = {np.dtype(name): name for name in (*WHOLE, *FLOATS)}  # NumPy takes a microsecond to spell a type's name
+MOST_ROWS = 64  # rows of arguments that a kernel keeps, one for each way an input may lie
+
+
+# Plans -------------------------------------------------------------------------------------------------------------------
+
+
+class Reducer:
+    """One reduction, compiled when it is first wanted. It does not hold on to `work`, whose tables may be large."""
+
+    def __init__(self, work: Reduction, machine: Machine):
+        self.kernel, self.target = reduction(work, machine), machine.target
+        self._rows: dict[tuple[int, ...], Row] = {}
+
+    @kept
+    def code(self) -> Code:
+        """The machine code."""
+        return load(self.kernel.code, self.kernel.emit, self.target, machines.identity())
+
+    def __call__(self, x: Array, y: Array, places: Array | None, threads: int | None) -> None:
+        """Reduce x into the C-contiguous y, and the places into the likewise contiguous `places`."""
+        if y.size == 0:
+            return
+        if not self.kernel.fits(x):
+            x = np.ascontiguousarray(x)
+        row = self._rows.get(x.strides) or self._new_row(x)
+        row = type(row).from_buffer_copy(row)
+        row[X], row[PLACES], row[Y] = address(x), 0 if places is None else address(places), address(y)
+        run_items(self.code, row, self.kernel.items, self.kernel.scratch, self.kernel.cycles, threads)
+
+    def _new_row(self, x: Array) -> Row:
+        close = contiguous_strides(x.shape, x.itemsize)  # an axis of one element may have any stride
+        row = self.kernel.row(tuple(c if length == 1 else s for length, s, c in zip(x.shape, x.strides, close, strict=True)))
+        if len(self._rows) < MOST_ROWS:
+            self._rows[x.strides] = row
+        return row
+
+
+class Pooler:
+    """The reductions of one description, forward and backward, each made when it is first wanted."""
+
+    def __init__(self, pooling: Pooling, machine: Machine):
+        self.pooling, self.machine = pooling, machine
+        self.y_dtype = np.dtype(pooling.y_dtype)
+        self.x_dtype = "uint8" if pooling.dtype == "bool" else pooling.dtype
+        self.total = {"float16": "float32"}.get(pooling.y_dtype, pooling.y_dtype)
+        self.total = "uint8" if self.total == "bool" else self.total
+
+    def _reduction(
+        self, largest: bool, places: bool = False, before: str | None = None, root: bool = False, mean: bool = False, wide: bool = False
+    ) -> Reducer:
+        pooling = self.pooling
+        return Reducer(
+            Reduction(
+                windows=tuple(axis.windows for axis in pooling.axes),
+                batch=pooling.batch,
+                channels=pooling.channels,
+                layout=pooling.layout,
+                x=self.total if wide else self.x_dtype,
+                y=self.total if wide else "uint8" if pooling.y_dtype == "bool" else pooling.y_dtype,
+                total=self.total,
+                largest=largest,
+                places=places,
+                before=before,
+                root=root,
+                divisors=tuple(axis.divisor(pooling.padding_counts) for axis in pooling.axes) if mean else None,
+            ),
+            self.machine,
+        )
+
+    @kept
+    def forward(self) -> Reducer:
+        """The pooling itself; for a p without code of its own the sum, of powers that are already taken."""
+        match self.pooling.kind, self.pooling.p:
+            case "max", _:
+                return self._reduction(largest=True)
+            case "avg", _:
+                return self._reduction(largest=False, mean=True)
+            case _, 1.0:
+                return self._reduction(largest=False, before="abs")
+            case _, 2.0:
+                return self._reduction(largest=False, before="square", root=True)
+            case _, math.inf:
+                return self._reduction(largest=True, before="abs")
+        return self._reduction(largest=False, wide=True)
+
+    @kept
+    def with_places(self) -> Reducer:
+        """The maximum and its places; of absolute values for the norm with p = inf."""
+        return self._reduction(largest=True, places=True, before="abs" if self.pooling.kind == "lp" else None)
+
+    @kept
+    def spread(self) -> Reducer:
+        """Sᵀ: at every element the sum over the windows that meet it."""
+        return self._transposed(matched=False)
+
+    @kept
+    def matched(self) -> Reducer:
+        """At every element the sum of the errors of the windows that meet it and whose places name it."""
+        return self._transposed(matched=True)
+
+    def _transposed(self, matched: bool) -> Reducer:
+        pooling = self.pooling
+        return Reducer(
+            Reduction(
+                windows=tuple(axis.windows.transpose() for axis in pooling.axes),
+                batch=pooling.batch,
+                channels=pooling.channels,
+                layout=pooling.layout,
+                x=self.total,
+                y=self.total,
+                total=self.total,
+                largest=False,
+                matched=matched,
+            ),
+            self.machine,
+        )
+
+    @kept
+    def divisor(self) -> Array:
+        """What each error of an average is divided by, shaped to be broadcast over an output."""
+        pooling = self.pooling
+        return _outputs(pooling, product([axis.divisor(pooling.padding_counts) for axis in pooling.axes]).astype(self.total))
+
+
+@lru_cache(maxsize=1024)
+def pooler(pooling: Pooling) -> Pooler:
+    """The plan of a description; the same object for equal descriptions."""
+    return Pooler(pooling, machines.probe())
+
+
+# Forward -----------------------------------------------------------------------------------------------------------------
+
+
+def forward(
+    plan: Pooler, x: Array, single: bool, weights: Array | None, return_indices: bool, out: Array | None, threads: int | None
+) -> Any:
+    pooling = plan.pooling
+    if return_indices and pooling.kind != "max":
+        raise ArgumentError(f"return_indices is meant for kind 'max', but kind (={pooling.kind!r}) has no places")
+    given = None if out is None else batched(out, single)
+    y = empty_aligned(pooling.y_shape, plan.y_dtype) if given is None else _usable(given, pooling.y_shape, plan.y_dtype, x)
+    places = np.empty(pooling.y_shape, np.int64) if return_indices else None
+    if weights is not None:
+        np.copyto(y, _weighted(plan, x, weights, threads))
+    elif pooling.kind == "lp" and pooling.p not in (1, 2, math.inf):
+        powers = np.abs(x.astype(plan.total))
+        powers **= pooling.p
+        sums = np.empty(pooling.y_shape, plan.total)
+        plan.forward(powers, sums, None, threads)
+        np.copyto(y, np.power(sums, 1 / pooling.p, out=sums), casting="same_kind")
+    else:
+        reducer = plan.forward if places is None else plan.with_places
+        reducer(_bytes(x), _bytes(y), places, threads)
+    if given is not None and y is not given:
+        np.copyto(given, y)
+    result = out if out is not None else y[0] if single else y
+    if places is None:
+        return result
+    return result, places[0] if single else places
+
+
+def _weighted(plan: Pooler, x: Array, weights: Array, threads: int | None) -> Array:
+    """Σ w·x / Σ w over what lies inside each window."""
+    pooling = plan.pooling
+    w, norm = _normalised(pooling, weights)
+    spec = _as_pictures(pooling, plan.total)
+    pictures = x.astype(plan.total, copy=False).reshape(spec.x_shape)
+    y = compute(spec, pictures, w.reshape(spec.w_shape).astype(plan.total), threads=threads).reshape(pooling.y_shape)
+    return y if norm is None else np.divide(y, norm, out=y)
+
+
+def _as_pictures(pooling: Pooling, dtype: str, one: bool = False) -> Convolution:
+    """The convolution in which every channel is a picture of its own; channels that lie innermost are a spatial axis.
+
+    one: of a single picture.
+    """
+    axes = [axis for axis in pooling.axes if isinstance(axis, Sliding)]
+    last = pooling.layout == "channels_last" and not one
+    size, window, stride, dilation = (tuple(getattr(axis, name) for axis in axes) for name in ("size", "window", "stride", "dilation"))
+    ends = [(axis.out - 1) * axis.stride + axis.dilation * (axis.window - 1) + 1 for axis in axes]
+    padding = [(axis.low, max(end - axis.low - axis.size, 0)) for axis, end in zip(axes, ends, strict=True)]
+    colours, unit = ((pooling.channels,), (1,)) if last else ((), ())
+    pictures = 1 if one else pooling.batch if last else pooling.batch * pooling.channels
+    return describe(
+        (pictures, 1, *size, *colours),
+        (1, 1, *window, *unit),
+        dtype=dtype,
+        stride=(*stride, *unit),
+        dilation=(*dilation, *unit),
+        padding=[*padding, *((0, 0) for _ in unit)],
+    )
+
+
+def _normalised(pooling: Pooling, weights: Array) -> tuple[Array, Array | None]:
+    """The weights over their sum; and what results are still to be divided by, or None where every window lies inside."""
+    total = weights.sum()
+    inside = all(int(axis.windows.count.min()) == axis.window for axis in pooling.axes if isinstance(axis, Sliding))
+    norm: Array | None = None
+    if not inside:
+        spec = _as_pictures(pooling, "float64", one=True)
+        norm = compute(spec, np.ones(spec.x_shape), weights.reshape(spec.w_shape)).reshape(pooling.output)
+    if not math.isfinite(total) or total == 0 or (norm is not None and (norm == 0).any()):
+        raise ArgumentError("weights must have a finite sum other than 0 inside every window")
+    if norm is None:
+        return weights / total, None
+    return weights / total, _outputs(pooling, norm / total)
+
+
+# Backward ----------------------------------------------------------------------------------------------------------------
+
+
+def backward(
+    plan: Pooler,
+    x: Array,
+    dy: npt.ArrayLike,
+    single: bool,
+    weights: Array | None,
+    indices: npt.ArrayLike | None,
+    y: npt.ArrayLike | None,
+    threads: int | None,
+) -> Array:
+    pooling = plan.pooling
+    if pooling.dtype not in FLOATS:
+        raise DtypeError(f"x has dtype {pooling.dtype}, but a gradient needs float16, float32 or float64")
+    if indices is not None and pooling.kind != "max":
+        raise ArgumentError(f"indices are meant for kind 'max', but kind (={pooling.kind!r}) has no places")
+    if y is not None and pooling.kind != "lp":
+        raise ArgumentError(f"y is meant for kind 'lp', but the gradient of kind (={pooling.kind!r}) does not need it")
+    errors = _output_like("dy", dy, plan, single)
+    match pooling.kind:
+        case "max":
+            places = _places(plan, x, single, indices, threads)
+            dx = _scattered(plan, errors, places, threads)
+        case "avg":
+            if plan.divisor.max() > 1:
+                errors = np.divide(errors, plan.divisor)
+            dx = _spread(plan, errors, threads)
+        case "lp":
+            dx = _norm_gradient(plan, x, errors, None if y is None else _output_like("y", y, plan, single), threads)
+        case _:
+            assert weights is not None
+            w, norm = _normalised(pooling, weights)
+            dx = _convolution_adjoint(plan, errors if norm is None else errors / norm, w, threads)
+    dx = dx.astype(pooling.dtype, copy=False)
+    return dx[0] if single else dx
+
+
+def _norm_gradient(plan: Pooler, x: Array, errors: Array, y: Array | None, threads: int | None) -> Array:
+    p = plan.pooling.p
+    if math.isinf(p):
+        dx = _scattered(plan, errors, _places(plan, x, False, None, threads), threads)
+        return np.multiply(dx, np.sign(x), out=dx)
+    if p == 1:
+        dx = _spread(plan, errors, threads)
+        return np.multiply(dx, np.sign(x), out=dx)
+    norm = forward(plan, x, False, None, False, None, threads) if y is None else y
+    x, errors, norm = (array.astype(plan.total, copy=False) for array in (x, errors, norm))
+    power = norm if p == 2 else norm ** (p - 1)
+    ratio = np.divide(errors, power, out=np.zeros_like(errors), where=power != 0)
+    dx = _spread(plan, ratio, threads)
+    if p == 2:
+        return np.multiply(dx, x, out=dx)
+    factor = np.abs(x)
+    factor **= p - 1
+    np.copysign(factor, x, out=factor)
+    return np.multiply(dx, factor, out=dx)
+
+
+def _spread(plan: Pooler, errors: Array, threads: int | None) -> Array:
+    """Sᵀ of errors."""
+    dx = empty_aligned(plan.pooling.x_shape, plan.total)
+    plan.spread(errors.astype(plan.total, copy=False), dx, None, threads)
+    return dx
+
+
+def _convolution_adjoint(plan: Pooler, errors: Array, w: Array, threads: int | None) -> Array:
+    """The gradient of the input of the convolution that weighs windows."""
+    spec = _as_pictures(plan.pooling, plan.total)
+    dy, kernel = errors.astype(plan.total, copy=False).reshape(spec.y_shape), w.reshape(spec.w_shape).astype(plan.total)
+    steps: dict[str, Any] = {"stride": spec.stride, "dilation": spec.dilation, "padding": spec.padding}
+    return conv_grad_input(dy, kernel, spec.x_shape, **steps, threads=threads).reshape(plan.pooling.x_shape)
+
+
+def _places(plan: Pooler, x: Array, single: bool, indices: npt.ArrayLike | None, threads: int | None) -> Array:
+    """Where each maximum stands: as given, and checked, or found anew."""
+    pooling = plan.pooling
+    if indices is not None:
+        shape = pooling.y_shape[1:] if single else pooling.y_shape
+        return checked_places(indices, shape, math.prod(pooling.size)).reshape(pooling.y_shape)
+    places = np.empty(pooling.y_shape, np.int64)
+    plan.with_places(x, np.empty(pooling.y_shape, plan.y_dtype), places, threads)
+    return places
+
+
+def _scattered(plan: Pooler, errors: Array, places: Array, threads: int | None) -> Array:
+    """Each error at its place: sent there, or, where channels are in the lanes, fetched by the places that its window meets."""
+    pooling = plan.pooling
+    if pooling.layout == "channels_last" and pooling.channels > 1:
+        dx = empty_aligned(pooling.x_shape, plan.total)
+        plan.matched(errors.astype(plan.total, copy=False), dx, places, threads)
+        return dx
+    return send(errors, places, pooling.x_shape, pooling.output, pooling.size, pooling.layout, True, None, threads)
+
+
+# Sending values to places -----------------------------------------------------------------------------------------------
+
+
+def send(
+    values: Array,
+    places: Array,
+    shape: tuple[int, ...],
+    spatial: tuple[int, ...],
+    goal: tuple[int, ...],
+    layout: str,
+    add: bool,
+    out: Array | None,
+    threads: int | None,
+) -> Array:
+    """Batched values added to, or put at, their places in zeros of a shape; `spatial` and `goal` are the spatial axes of both."""
+    values = np.ascontiguousarray(values)
+    result = empty_aligned(shape, values.dtype) if out is None else _usable(out, shape, values.dtype, values, places)
+    if result.size:
+        channels = shape[-1] if layout == "channels_last" else shape[1]
+        dtype = NAMES[values.dtype] if add else f"uint{8 * values.dtype.itemsize}"
+        sender = _sender(goal, spatial, shape[0], channels, layout == "channels_last", dtype, add)
+        row = type(sender.row).from_buffer_copy(sender.row)
+        row[X], row[PLACES], row[Y] = address(values), address(places), address(result)
+        run_items(sender.code, row, sender.kernel.items, sender.kernel.scratch, sender.kernel.cycles, threads)
+    if out is not None and result is not out:
+        np.copyto(out, result)
+    return result
+
+
+class Sender:
+    """One scattering, compiled when it is first wanted."""
+
+    def __init__(self, kernel: Kernel):
+        self.kernel, self.row = kernel, kernel.row(())
+
+    @kept
+    def code(self) -> Code:
+        """The machine code."""
+        return load(self.kernel.code, self.kernel.emit, machines.probe().target, machines.identity())
+
+
+@lru_cache(maxsize=1024)
+def _sender(size: tuple[int, ...], out: tuple[int, ...], batch: int, channels: int, last: bool, dtype: str, add: bool) -> Sender:
+    return Sender(scatter(size, out, batch, channels, last, dtype, add))
+
+
+# Arrays ------------------------------------------------------------------------------------------------------------------
+
+
+def numbers(name: str, value: npt.ArrayLike) -> Array:
+    """The value as an array of an element type that can be pooled, in this machine's byte order."""
+    array = array_of(name, value)
+    if array.dtype in NAMES:
+        return array
+    native = array.dtype.newbyteorder("=")
+    if native not in NAMES:
+        raise DtypeError(f"{name} has dtype {array.dtype}, but must be bool, an integer, float16, float32 or float64")
+    return array.astype(native)
+
+
+def product(axes: list[Array]) -> Array:
+    weights = np.ones(())
+    for axis in axes:
+        weights = weights[..., None] * axis
+    return weights
+
+
+def _output_like(name: str, value: npt.ArrayLike, plan: Pooler, single: bool) -> Array:
+    """An array of the output's shape, with its batch and in its type."""
+    array = numbers(name, value)
+    shape = plan.pooling.y_shape[1:] if single else plan.pooling.y_shape
+    if array.shape != shape:
+        raise ShapeError(f"{name} has shape {array.shape}, but the output has {shape}")
+    return array.astype(plan.y_dtype, copy=False).reshape(plan.pooling.y_shape)
+
+
+def checked_places(indices: npt.ArrayLike, shape: tuple[int, ...], plane: int) -> Array:
+    """Places as contiguous int64, every one of them inside a plane of as many elements."""
+    places = array_of("indices", indices)
+    if places.dtype.kind not in "iu":
+        raise DtypeError(f"indices have dtype {places.dtype}, but must be integers")
+    if places.shape != shape:
+        raise ShapeError(f"indices have shape {places.shape}, but must have {shape}: one per value")
+    places = np.ascontiguousarray(places, np.int64)
+    if places.size and places.view(np.uint64).max() >= plane:  # negative numbers are the largest there
+        raise ArgumentError(f"indices from {places.min()} to {places.max()} must lie between 0 and {plane - 1}: flat places in a plane")
+    return places
+
+
+def _bytes(array: Array) -> Array:
+    """Truth values as the bytes that they are."""
+    return array.view(np.uint8) if array.dtype.kind == "b" else array
+
+
+def batched(out: Any, single: bool) -> Any:
+    return out[None] if single and isinstance(out, np.ndarray) else out
+
+
+def _outputs(pooling: Pooling, spatial: Array) -> Array:
+    """One number per output position, shaped to be broadcast over batch and channels."""
+    return spatial[..., None] if pooling.layout == "channels_last" else spatial
+
+
+def _usable(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], *inputs: Array) -> Array:
+    """The array to compute into: `out` itself, or another where it has gaps or shares memory with an input."""
+    if not isinstance(out, np.ndarray) or out.shape != shape:
+        raise ShapeError(f"out has shape {np.shape(out)}, but the result has {shape}")
+    if out.dtype.name != dtype.name:
+        raise DtypeError(f"out has dtype {out.dtype}, but the result has {dtype}")
+    if not out.flags.writeable:
+        raise ArgumentError("out is read-only")
+    fitting = out.flags.c_contiguous and out.flags.aligned and out.dtype.isnative
+    return out if fitting and not any(np.may_share_memory(out, x) for x in inputs) else empty_aligned(shape, dtype)
