@@ -89,7 +89,7 @@ def _choose(jobs: Sequence[Job]) -> list[Choice]:
     chosen = [min(candidates, key=lambda choice: choice[1]) for candidates in found]
     tiles: set[Any] = set()
     for i in sorted(range(len(chosen)), key=lambda i: -chosen[i][1]):
-        if chosen[i][1] < SMALL_PART:
+        if tiles and chosen[i][1] < SMALL_PART:
             most = chosen[i][1] + SMALL_PART
             alike = [(schedule, cycles) for schedule, cycles in found[i] if cycles < most and schedule.tile in tiles]
             chosen[i] = min(alike, key=lambda choice: choice[1], default=chosen[i])

@@ -88,7 +88,7 @@ def _candidates(problem: Problem, lanewise: bool) -> Iterator[tuple[Channel, flo
             if not panel and (must_copy or planar == problem.last or (lanewise and held % width)):
                 continue
             turned = panel and not problem.last and not planar
-            if turned and (held if lanewise else block) % problem.lanes:
+            if turned and not lanewise and block % problem.lanes:
                 continue
             # What one reduction step costs beside its multiply-adds: weights that the first cache does not hold, x from afar.
             crowded = (block * problem.kernel * width * problem.bytes / machine.l1 - 0.6) / 0.3

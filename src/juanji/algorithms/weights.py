@@ -32,7 +32,7 @@ class Weights:
         self.problem, self.spatial = problem, problem.loops.spatial
         self.turned, self.channels_first = weight_layout != "*IO", weight_layout == "OI*"
         across = problem.groups * problem.features
-        turned = self.spatial[-1].out < SHORT_ROWS and across % problem.lanes == 0
+        turned = self.spatial[-1].out < SHORT_ROWS and across >= problem.lanes
         self.lanewise = problem.lanewise if problem.last or turned else 0
         self.groups, self.features = (1, across) if self.lanewise else (problem.groups, problem.features)
         self.count = problem.channels * problem.kernel

@@ -237,8 +237,9 @@ def _turn(row: _Row, begin: Value, start: Value, stop: Value) -> None:
     lanes = vector.lanes
 
     def square(c: Value, i: Value, count: Value | None = None) -> list[Value]:
-        """The pixels of `lanes` channels × `lanes` columns."""
-        return transpose(e, [row.read(begin + (c + lane) * a["xs_c"] + i * row.size, vector, count) for lane in range(lanes)])
+        """The pixels of `lanes` channels × `lanes` columns; past the last channel, its own once more."""
+        planes = [begin + e.least(c + lane, a["channels_all"] - 1) * a["xs_c"] for lane in range(lanes)]
+        return transpose(e, [row.read(plane + i * row.size, vector, count) for plane in planes])
 
     wide = e.compare("sge", stop - start, e.integer(lanes))
     with e.when(wide), e.loop(0, a["channels_all"], lanes) as c, e.loop(start, stop, lanes) as next_i:
