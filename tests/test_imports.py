@@ -46,8 +46,8 @@ OTHERS = {
     "PIL": {"image.files"},
     "typer": {"cli"},
     "rich": {"cli"},
-    "torch": {"interop.torch"},
-    "ml_dtypes": {"interop.torch"},
+    "torch": {"interop.autograd", "interop.torch"},
+    "ml_dtypes": {"interop.autograd"},
 }
 
 PACKAGE = SOURCE / "juanji"

@@ -56,7 +56,7 @@ def real(spec: Convolution, produces: str = "y") -> Convolution:
         boundary=boundary,
         channels=spec.channels * _parts(spec, produces),
         features=spec.features * 2,
-        dtypes=Dtypes(total, total, total, PARTS[spec.dtypes.y]),
+        dtypes=Dtypes(total, total, total, total)._replace(**{produces: PARTS[getattr(spec.dtypes, produces)]}),
     )
 
 

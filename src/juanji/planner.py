@@ -268,20 +268,22 @@ class Plan:
         return self._run(np.asarray(x), *self._pack(np.asarray(w), None if bias is None else np.asarray(bias)), out, threads)
 
     def _pack(self, w: Array, bias: Array | None) -> tuple[tuple[_Operands, ...], Array | None]:
-        self._check_second(w)
+        w = self._check_second(w)
         self._check_bias(bias)
         inside = bias if self.work.finished else None
         return tuple(_Operands.packed(part.program, w, inside) for part in self.parts), bias
 
-    def _check_second(self, w: Array) -> None:
+    def _check_second(self, w: Array) -> Array:
+        """The weights, or the error, as the programs read them: in the plan's type and this machine's byte order."""
         second = self._second
         if w.shape != second.shape:
             raise ShapeError(f"{second.name} has shape {w.shape}, but the plan is for {second.shape}")
-        if w.dtype != second.dtype and (w.dtype.kind not in "fbiu" or self.spec.dtypes.integers):
+        if w.dtype.newbyteorder("=") != second.dtype and (w.dtype.kind not in "fbiu" or self.spec.dtypes.integers):
             raise DtypeError(f"{second.name} has dtype {w.dtype}, but the plan is for {second.dtype}")
         if self._skipped is not None and np.any(w[self._skipped]):
             kept_taps = len(self.spec.taps or ())
             raise ArgumentError(f"w has weights other than zero at taps that this plan skips; it was made for {kept_taps} taps")
+        return w.astype(second.dtype, copy=False)
 
     def _check_bias(self, bias: Array | None) -> None:
         spec = self.spec
@@ -302,8 +304,7 @@ class Plan:
         self, x: Array, operands: Sequence[_Operands], bias: Array | None, out: Array | None, threads: int | None
     ) -> Array:
         x = self._check_first(x)
-        result = self._result
-        whole = self._simple or self.work.finished
+        result, whole = self._result, self.work.finished
         if out is None or not whole:
             y = empty_aligned(result.shape, result.dtype if whole else self.work.dtype)
         else:

@@ -12,6 +12,7 @@ FEWEST_SUMS = 12  # in flight, where there is a choice: fewer leave the multiply
 # lines and panels
 LINE_CYCLES = 50.0  # to start a line
 COPY_CYCLES = 2.5  # per vector that is copied
+PIXEL_CYCLES = 6.0  # to start a pixel that is copied
 PARTED_CYCLES = 6.0  # per vector that is copied and cut into phases
 TURN_CYCLES = 9.0  # per vector that is turned from planes to pixels
 SCALAR_CYCLES = 1.2  # per element that is copied alone

@@ -54,7 +54,7 @@ def candidates(weights: Weights) -> Iterator[tuple[Outer, float]]:
             moves = sums if weights.lanewise > 1 else 0
             step = max((sums + moves) / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, costs.FMA_LATENCY)
             tile = pixels * step + math.prod(box[:-1]) * costs.LOOP_CYCLES + sums * 2 * costs.STORE_CYCLES + costs.TILE_CYCLES
-            errors = pixels * vectors * (costs.COPY_CYCLES if problem.last else costs.TURN_CYCLES)
+            errors = pixels * (vectors * costs.COPY_CYCLES + costs.PIXEL_CYCLES if problem.last else vectors * costs.TURN_CYCLES)
             cycles = many * (blocks * (-(-weights.count // rows) * tile + errors) + panel * splits)
             cycles += weights.groups * blocks * weights.count * vectors * costs.TURNED_STORE_CYCLES
             yield Outer(rows, vectors, splits, weights.panel, weights.lanewise > 0), cycles
@@ -83,7 +83,7 @@ def program(weights: Weights, schedule: Outer) -> Program:
         planar=not problem.last and not weights.lanewise,
         planar_x=not problem.last,
         panel=schedule.panel,
-        errors=not problem.last or dtypes.y != dtypes.sum or weights.features % width > 0,
+        errors=not problem.last or dtypes.y != dtypes.sum or weights.features % width > 0 or problem.y_shape[-1] > width,
         turned=weights.turned,
         lanewise=weights.lanewise,
         rows=schedule.rows,
@@ -98,9 +98,10 @@ def program(weights: Weights, schedule: Outer) -> Program:
     sums = errors + (aligned(math.prod(box) * width * size) if code.errors else 0) + 64
     whole = problem.last and panels == 1 and weights.held == problem.groups * problem.channels == panel_c
     words = {
-        **weights.words, "constants": tables.constants, "map_w": tables.maps[-1], "map_rows": tables.offsets, "map_goals": tables.goals, "phase": 0, "line": 0,
-        "slack": 0, "blocks_f": blocks_f, "split": share, "splits": splits, "gs_p": problem.y_step(spatial[last]), "errors": errors,
-        "sums": sums, "step_f": len(rows) * width * size, "ps_c": channel, "ps_b": block, "panels": panels, "panel_c": panel_c,
+        **weights.words, "constants": tables.constants, "map_w": tables.maps[-1], "map_rows": tables.offsets, "map_goals": tables.goals,
+        "phase": 0, "line": 0, "slack": 0, "blocks_f": blocks_f, "split": share, "splits": splits,
+        "gs_p": problem.y_step(spatial[last]), "errors": errors,
+        "sums": sums, "stream": int(math.prod(problem.contraction.w.shape) * size > problem.machine.l2), "step_f": len(rows) * width * size, "ps_c": channel, "ps_b": block, "panels": panels, "panel_c": panel_c,
         "channels_all": weights.held, "whole": int(whole),
     }  # fmt: skip
     for i, s in enumerate(spatial):

@@ -23,9 +23,10 @@ class Weights:
     """The gradient of shared weights of a forward problem, as sums over all positions of products of x and dy.
 
     i runs over channel and tap in the order in which the weights of a feature lie. lanewise: channels of a group where lanes are
-    channels of x and dy alike, else 0; beyond 1, i runs over taps, then channels. dot: lanes are neighbours along the innermost spatial axis. box: output positions of a chunk, of which
-    there are `chunks` in an image; `segments` sums are computed apart and added in order, so that several threads find work
-    where the features are few. All these are part of the bits, so they follow from the description and the machine alone.
+    channels of x and dy alike, else 0; beyond 1, i runs over taps, then channels. dot: lanes are neighbours along the innermost
+    spatial axis. box: output positions of a chunk, of which there are `chunks` in an image; `segments` sums are
+    computed apart and added in order, so that several threads find work where the features are few. All these are part of the bits,
+    so they follow from the description and the machine alone.
     """
 
     def __init__(self, problem: Problem, weight_layout: str):

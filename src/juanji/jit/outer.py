@@ -52,7 +52,7 @@ class OuterCode:
         return (
             *HEAD, *LINE_ARGUMENTS, *axes, "map_rows", "map_goals", "count_i", "groups", "channels", "chunks", "chunks_n", "segments",
             "blocks_f", "count_f", "split", "splits", "xs_n", "xs_c", "gs_n", "gs_c", "gs_p", "ws_g", "ws_f", "ws_i", "ws_s",
-            "errors", "sums", "step_f", "ps_c", "ps_b", "panels", "panel_c", "channels_all", "whole",
+            "errors", "sums", "stream", "step_f", "ps_c", "ps_b", "panels", "panel_c", "channels_all", "whole",
         )  # fmt: skip
 
 
@@ -63,6 +63,8 @@ def emit_outer(code: OuterCode, target: Target) -> str:
         a = Arguments(e, row, code.names)
         with e.loop(a["begin"], a["end"]) as item:
             _item(e, code, a, item)
+        with e.when(e.compare("ne", a["stream"], e.integer(0))):
+            e.fence()
     if code.panel:
         line = Line(code.x, SCALARS[code.total], 1, True, code.axes)
         filler = line_filler if code.planar else transposing_filler if code.planar_x else pixel_filler
@@ -246,7 +248,15 @@ def _store(e: Emitter, code: OuterCode, a: Arguments, goal: Value, block_f: Valu
         return
     start, features = goal + f * a["ws_f"], e.least(a["count_f"] - f, lanes * code.vectors)
     if not code.turned:
-        with e.loop(0, a["count_i"]) as i:
+        whole = e.compare("eq", features, e.integer(lanes * code.vectors))
+        with e.when(whole), e.loop(0, a["count_i"]) as i:
+            place = start + i * a["ws_i"]
+            past = e.streamable(width, a["stream"], place)
+            for condition, put in ((e.when(past), e.stream), (e.otherwise(past), e.store)):
+                with condition:
+                    for v in range(code.vectors):
+                        put(e.load(vector, sums + i * width + v * vector.bytes, total.bytes), place + v * vector.bytes)
+        with e.otherwise(whole), e.loop(0, a["count_i"]) as i:
             for v in range(code.vectors):
                 value = e.load(vector, sums + i * width + v * vector.bytes, total.bytes)
                 e.store_first(value, start + i * a["ws_i"] + v * vector.bytes, e.most(features - v * lanes, 0))
@@ -257,5 +267,11 @@ def _store(e: Emitter, code: OuterCode, a: Arguments, goal: Value, block_f: Valu
         i = e.most(e.least(next_i, a["count_i"] - lanes), 0)
         corner = sums + i * width + first * total.bytes
         columns = transpose(e, [e.load(vector, corner + r * width, total.bytes) for r in range(lanes)])
-        goal = start + first * a["ws_f"] + i * a["ws_i"]
-        store_squares(e, columns, buffer, goal, a["ws_f"], (e.least(features - first, lanes), count))
+        goal, many = start + first * a["ws_f"] + i * a["ws_i"], e.least(features - first, lanes)
+        past = e.streamable(vector.bytes, a["stream"], goal, a["ws_f"])
+        past = e.arith("and", past, e.compare("eq", e.least(many, count), e.integer(lanes)))
+        with e.when(past):
+            for number, column in enumerate(columns):
+                e.stream(column, goal + number * a["ws_f"])
+        with e.otherwise(past):
+            store_squares(e, columns, buffer, goal, a["ws_f"], (many, count))

@@ -1,0 +1,1 @@
+"""juanji inside other libraries, each of which is optional."""
