@@ -76,8 +76,7 @@ def conv(
     }  # fmt: skip
     single = x.ndim == spatial_axes(w.shape, plain(sharing)) + 1
     if single:
-        x = x[None]
-        out = None if out is None else out[None]
+        x, out = x[None], batched(out)
     chosen = planned(_described, (x.shape, w.shape, x.dtype, w.dtype, bias is not None), options, algorithm, precision)
     y = chosen(x, w, bias, out=out, threads=threads)
     return y[0] if single else y
@@ -176,6 +175,13 @@ def planned(make: Callable[..., AnyPlan], arrays: tuple[Any, ...], options: dict
             _plans.clear()
         _plans[key] = kept
     return kept
+
+
+def batched(out: Array | None) -> Array | None:
+    """`out` for an unbatched call, seen with a batch of one."""
+    if out is not None and not isinstance(out, np.ndarray):
+        raise ArgumentError(f"out must be an array, not {type(out).__name__}")
+    return None if out is None else out[None]
 
 
 def plain(value: Any) -> Any:

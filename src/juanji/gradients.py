@@ -15,6 +15,7 @@ and `conv_grad_weight(dy, x)` in its weights, with the same arguments.
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Iterable
 from dataclasses import replace
@@ -23,8 +24,9 @@ from typing import Any, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
-from juanji.convolution import operand, plain, planned
+from juanji.convolution import batched, operand, plain, planned
 from juanji.describe import (
+    SHARINGS,
     Activation,
     BoundaryLike,
     Padding,
@@ -90,8 +92,7 @@ def conv_transpose(
     }  # fmt: skip
     single = x.ndim == spatial_axes(w.shape, plain(sharing)) + 1
     if single:
-        x = x[None]
-        out = None if out is None else out[None]
+        x, out = x[None], batched(out)
     chosen = planned(_transposed, (x.shape, w.shape, x.dtype, w.dtype, bias is not None), options, algorithm, precision)
     y = chosen(x, w, bias, out=out, threads=threads)
     return y[0] if single else y
@@ -136,8 +137,7 @@ def conv_grad_input(
     shape = _shape("input_shape", input_shape)
     single = dy.ndim == spatial_axes(w.shape, plain(sharing)) + 1
     if single:
-        dy, shape = dy[None], (1, *shape)
-        out = None if out is None else out[None]
+        dy, shape, out = dy[None], (1, *shape), batched(out)
     chosen = planned(_grad_input, (shape, w.shape, dy.shape, w.dtype, dy.dtype), options, algorithm, precision)
     dx = chosen(dy, w, out=out, threads=threads)
     return dx[0] if single else dx
@@ -184,22 +184,32 @@ def conv_grad_weight(
     return chosen(x, dy, out=out, threads=threads)
 
 
-def conv_grad_bias(dy: npt.ArrayLike, bias_shape: Shape | None = None, *, layout: str = "channels_first") -> Array:
+def conv_grad_bias(
+    dy: npt.ArrayLike, bias_shape: Shape | None = None, *, sharing: str = "shared", layout: str = "channels_first", **same: Any
+) -> Array:
     """The gradient in the bias of Σ dy·conv(x, w, bias): the sum of dy over batch and positions.
 
     bias_shape: (O,), also if it is missing; with tiled and local weights (*T, O), each over the positions p with p mod T = its site.
-    dy has its batch. Floats are summed in float64 and keep their type; integers give int64, saturated.
+    dy has its batch. Floats are summed in float64 and keep their type; integers give int64, saturated. The other arguments of
+    `conv_grad_weight` are accepted, so that both can be given the same ones; they change nothing here.
 
     >>> conv_grad_bias(np.ones((2, 3, 4, 5)))
     array([40., 40., 40.])
     """
     dy = operand("dy", dy, least=3)
-    if layout not in LAYOUTS:
-        raise ArgumentError(f"layout (={layout!r}) must be one of {', '.join(LAYOUTS)}")
+    unknown = same.keys() - inspect.signature(conv_grad_weight).parameters.keys()
+    if unknown:
+        raise ArgumentError(f"{min(unknown)} is no argument of a convolution's gradients")
+    for name, value, valid in (("layout", layout, LAYOUTS), ("sharing", sharing, SHARINGS)):
+        if value not in valid:
+            raise ArgumentError(f"{name} (={value!r}) must be one of {', '.join(valid)}")
     if layout == "channels_first":
         dy = np.moveaxis(dy, 1, -1)
     *positions, features = dy.shape[1:]
-    shape = (features,) if bias_shape is None else _shape("bias_shape", bias_shape)
+    if bias_shape is None and sharing == "tiled":
+        raise ArgumentError("bias_shape must be given with sharing='tiled': (*T, O)")
+    implied = (*positions, features) if sharing == "local" else (features,)
+    shape = implied if bias_shape is None else _shape("bias_shape", bias_shape)
     sites = shape[:-1] or (1,) * len(positions)
     fits = len(sites) == len(positions) and all(1 <= t <= p for t, p in zip(sites, positions, strict=True))
     if shape[-1:] != (features,) or not fits:
