@@ -13,8 +13,9 @@ from bench import report as reports
 from bench import roofline, startup
 from bench.measure import ROUNDS, Record, measure
 from bench.peers import Peer, find
+from bench.problems import AnyRow
 from bench.report import Report
-from bench.rows import Row, select
+from bench.rows import select
 from juanji import machine
 
 EXAMPLES = """examples:
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(any(record.wrong for record in report.records))
 
 
-def _run(arguments: argparse.Namespace, rows: Sequence[Row], talk: Console) -> Report:
+def _run(arguments: argparse.Namespace, rows: Sequence[AnyRow], talk: Console) -> Report:
     peers, missing = find()
     if missing:
         talk.print(f"not installed, so left out: {', '.join(missing)}", highlight=False)
@@ -74,7 +75,7 @@ def _run(arguments: argparse.Namespace, rows: Sequence[Row], talk: Console) -> R
 
 
 def _measure_all(
-    arguments: argparse.Namespace, rows: Sequence[Row], peers: Sequence[Peer], probed: machine.Machine, talk: Console
+    arguments: argparse.Namespace, rows: Sequence[AnyRow], peers: Sequence[Peer], probed: machine.Machine, talk: Console
 ) -> list[Record]:
     records = []
     with Progress(console=talk, disable=not talk.is_terminal, transient=True) as progress:

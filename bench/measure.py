@@ -8,10 +8,11 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bench import ours
 from bench.peers import Contestant, Peer
-from bench.rows import Array, Row, terms
+from bench.problems import AnyRow, Array
 from juanji.errors import NotBuiltError
 from juanji.machine import Machine
 
@@ -20,6 +21,7 @@ FEWEST_ROUNDS = 3  # of a contestant that is too slow for all of them
 TURN = 2e-3  # seconds that a turn should take at least
 BUDGET = 1.0  # seconds that the turns of one contestant may take together
 SLOW = 20e-3  # seconds of a call that needs no untimed one before it: the caches hold nothing for so long
+BFLOAT16_EPS = 2.0**-7  # which NumPy does not know
 
 
 @dataclass
@@ -29,6 +31,7 @@ class Record:
     ms: the median of each contestant, by its label. best_ms: its fastest turn.
     ratios: peer's time over ours, by "library best" (its best setting) and "library same" (its best in the row's layout).
     share: of the machine's limit, the longer of arithmetic at its peak and traffic at its bandwidth, in our time.
+    macs: 0 where nothing is multiplied and added, as in pooling.
     fault: why there are no figures, or why they must not be believed.
     """
 
@@ -36,9 +39,9 @@ class Record:
     group: str
     dtype: str
     layout: str
-    macs: int
-    bytes_moved: int
-    limit_ms: float
+    macs: int = 0
+    bytes_moved: int = 0
+    limit_ms: float = 0.0
     algorithm: str = ""
     schedule: str = ""
     agrees_with: list[str] = field(default_factory=list)
@@ -49,28 +52,28 @@ class Record:
     share: float = 0.0
     fault: str = ""
     wrong: bool = False
+    product: str = "y"
 
 
-def measure(row: Row, peers: Sequence[Peer], machine: Machine, *, threads: int, rounds: int = ROUNDS, allocate: bool = False) -> Record:
+def measure(row: AnyRow, peers: Sequence[Peer], machine: Machine, *, threads: int, rounds: int = ROUNDS, allocate: bool = False) -> Record:
     """The record of a row. A wrong result or an error is a fault, and nothing is timed; so is a row that is not built yet."""
-    spec = row.describe()
-    peak = machine.peak_f64 if row.dtype == "float64" else machine.peak_f32
-    limit = max(2 * spec.macs / peak, spec.bytes_moved / machine.bandwidth) / threads
-    record = Record(row.name, row.group, row.dtype, row.layout, spec.macs, spec.bytes_moved, limit * 1e3)
+    record = Record(row.name, row.group, row.dtype, row.layout, product=row.product)
     try:
+        record.macs, record.bytes_moved, record.limit_ms = row.macs, row.bytes_moved, row.limit(machine) / threads * 1e3
         _fill(record, row, peers, threads, rounds, allocate)
     except NotBuiltError as error:
         record.fault = f"not built: {error}"
+    except ImportError as error:
+        record.fault = f"not installed: {error.name}"
     except Exception as error:  # one broken row must not cost the others their figures
         record.fault, record.wrong = f"{type(error).__name__}: {error}", True
     return record
 
 
-def _fill(record: Record, row: Row, peers: Sequence[Peer], threads: int, rounds: int, allocate: bool) -> None:
-    x, w = row.arrays()
-    mine, plan = ours.contestant(row, x, w, threads, allocate)
-    record.algorithm, record.schedule = plan.algorithm, str(plan.schedule)
-    others = [contestant for peer in peers for contestant in peer.contestants(row, x, w)]
+def _fill(record: Record, row: AnyRow, peers: Sequence[Peer], threads: int, rounds: int, allocate: bool) -> None:
+    first, second = row.arrays()
+    mine, record.algorithm, record.schedule = ours.contestant(row, first, second, threads, allocate)
+    others = [contestant for peer in peers for contestant in peer.contestants(row, first, second)]
     faults = list(_disagreements(row, mine, others))
     if faults:
         record.fault, record.wrong = f"WRONG: {'; '.join(faults)}", True
@@ -131,32 +134,37 @@ def ratios(own: float, others: Sequence[tuple[str, bool, float]]) -> dict[str, f
     return dict(sorted(found.items()))
 
 
-def _disagreements(row: Row, mine: Contestant, others: Sequence[Contestant]) -> Iterator[str]:
+def _disagreements(row: AnyRow, mine: Contestant, others: Sequence[Contestant]) -> Iterator[str]:
     got = np.array(mine.read(mine.run()))
+    allowed = tolerance(got.dtype, row.terms)
     for other in others:
-        complaint = disagreement(got, other.read(other.run()), tolerance(row.dtype, terms(row.describe())), other.truncates)
+        complaint = disagreement(got, other.read(other.run()), allowed, other.truncates)
         if complaint:
             yield f"differs from {other.label}: {complaint}"
 
 
-def tolerance(dtype: str, count: int) -> float:
+def tolerance(dtype: npt.DTypeLike, count: int) -> float:
     """How far two right sums of `count` products may lie apart, as a share of the largest; 0 for integers.
 
     Rounding errors of a sum grow with the square root of its length; the 8 leaves room for transforms (Winograd, FFT).
     """
-    return 0.0 if np.dtype(dtype).kind in "iu" else 8.0 * float(np.finfo(dtype).eps) * math.sqrt(max(count, 9))
+    kind = np.dtype(dtype)
+    if kind.kind in "iu":
+        return 0.0
+    return 8.0 * (BFLOAT16_EPS if kind.name == "bfloat16" else float(np.finfo(kind).eps)) * math.sqrt(max(count, 9))
 
 
 def disagreement(got: Array, want: Array, allowed: float, truncates: bool = False) -> str:
     """What is wrong with a result, or nothing. Bytes may differ by one: one in 500, whose sums lie halfway, or all if a peer truncates."""
     if got.shape != want.shape or got.dtype != want.dtype:
         return f"{got.dtype} of shape {got.shape} instead of {want.dtype} of {want.shape}"
-    off = np.abs(got.astype(np.float64) - want.astype(np.float64))
+    wide = np.complex128 if got.dtype.kind == "c" else np.float64
+    off = np.abs(got.astype(wide) - want.astype(wide))
     worst = float(off.max())
     where = tuple(map(int, np.unravel_index(int(off.argmax()), off.shape)))
     at = f"{got[where]} instead of {want[where]} at {where}"
-    if got.dtype.kind in "iu":
+    if got.dtype == np.uint8:
         many = np.count_nonzero(off) / off.size
         return "" if worst <= 1 and (truncates or many <= 1 / 500) else f"{at}, {many:.2%} of all differ"
-    bound = allowed * float(np.abs(want).max())
+    bound = allowed * float(np.abs(want.astype(wide)).max())
     return "" if worst <= bound else f"{at}, off by {worst:.3g} where {bound:.3g} is allowed"

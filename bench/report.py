@@ -15,11 +15,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench.measure import Record
+from bench.targets import TARGETS, WEAK, WEAK_TARGET, Target, cause
 from juanji.machine import Machine
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
-PACKAGES = ("juanji", "numpy", "llvmlite", "torch", "opencv-python-headless", "scipy")
-TITLES = {"torch": "torch", "torch-packed": "packed", "opencv": "OpenCV", "scipy": "SciPy"}
+PACKAGES = ("juanji", "numpy", "llvmlite", "torch", "jax", "opencv-python-headless", "scipy")
+TITLES = {"torch": "torch", "torch-packed": "packed", "jax": "JAX", "opencv": "OpenCV", "scipy": "SciPy"}
 
 
 @dataclass
@@ -155,7 +156,7 @@ def caption(report: Report) -> str:
 
 
 def _group_table(group: str, records: list[Record]) -> Table:
-    table = _table(group)
+    table = _table(f"{group}, {TARGETS[group]}" if group in TARGETS else group)
     table.add_column("row", no_wrap=True)
     for column in ("ms", "GFLOP/s", "of limit"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -168,8 +169,10 @@ def _group_table(group: str, records: list[Record]) -> Table:
             blank = [""] * (3 + len(present))
             table.add_row(record.name, *blank, f"[{'bold red' if record.wrong else 'yellow'}]{escape(record.fault)}[/]")
             continue
-        shares = [_time(record.ms["juanji"]), f"{record.gflops:.1f}", f"{record.share:.0%}"]
-        table.add_row(record.name, *shares, *(_coloured(record.ratios.get(key)) for key in present), record.algorithm)
+        shares = [_time(record.ms["juanji"]), f"{record.gflops:.1f}" if record.macs else "", f"{record.share:.0%}"]
+        why = cause(record.name, record.group, record.ratios)
+        how = f"{record.algorithm}: {why}" if why else record.algorithm
+        table.add_row(record.name, *shares, *(_coloured(record.ratios.get(key)) for key in present), escape(how))
     if len(records) > 1:
         table.add_section()
         sums = [summarise(records, key) for key in present]
@@ -180,16 +183,26 @@ def _group_table(group: str, records: list[Record]) -> Table:
 
 
 def _summary_table(records: list[Record]) -> Table:
+    """A line for each group, and one for all the groups of weak cases together."""
     table = _table("all groups: geometric mean (worst)")
     present = keys(records)
     table.add_column("group", no_wrap=True)
     table.add_column("rows", justify="right")
     for key in present:
         table.add_column(heading(key), justify="right", no_wrap=True)
-    for group, members in groups(records).items():
+    table.add_column("same / best (worst)", no_wrap=True, style="dim")
+
+    def line(name: str, members: list[Record], target: Target | None) -> None:
         sums = (summarise(members, key) for key in present)
         cells = (f"{_coloured(s.mean)} ({_coloured(s.worst)})" if s else "" for s in sums)
-        table.add_row(group, f"{sum(not r.fault for r in members)}/{len(members)}", *cells)
+        table.add_row(name, f"{sum(not r.fault for r in members)}/{len(members)}", *cells, str(target or ""))
+
+    for group, members in groups(records).items():
+        line(group, members, TARGETS.get(group))
+    weak = [record for record in records if record.group in WEAK]
+    if weak:
+        table.add_section()
+        line("all weak cases", weak, WEAK_TARGET)
     return table
 
 
@@ -237,7 +250,8 @@ def markdown(report: Report) -> str:
         "| rows | share of the limit | " + " | ".join(heading(key) for key in present) + " |",
         "|---|---|" + "---|" * len(present),
     ]
-    for group, members in groups(report.records).items():
+    pooled = {"all weak cases": [record for record in report.records if record.group in WEAK]}
+    for group, members in {**groups(report.records), **pooled}.items():
         timed = [record for record in members if not record.fault]
         if not timed:
             continue

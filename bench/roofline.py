@@ -19,7 +19,7 @@ def draw(report: Report, path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    panels = {group: timed for group, records in groups(report.records).items() if (timed := [r for r in records if not r.fault])}
+    panels = groups(record for record in report.records if record.macs and not record.fault)
     if not panels:
         return
     columns = min(COLUMNS, len(panels))

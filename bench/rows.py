@@ -1,83 +1,11 @@
 """The table of named problems: data, not code. Every report, test and picture of the bench walks over `ROWS`."""
 
-import math
-import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from bench.problems import FIRST, LAST, AnyRow, Padding, PerAxis, PoolRow, Row
 
-from juanji.describe import describe
-from juanji.spec import Convolution
-
-Array = npt.NDArray[Any]
-
-FIRST, LAST = "channels_first", "channels_last"
 BOTH = (FIRST, LAST)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One problem.
-
-    kind "conv": `x_shape` is batched and, like `w_shape`, in the row's layout.
-    kind "picture": `x_shape` is (height, width), `w_shape` the kernel's; the result has the picture's size and dtype.
-    """
-
-    name: str
-    group: str
-    kind: str
-    x_shape: tuple[int, ...]
-    w_shape: tuple[int, ...]
-    dtype: str = "float32"
-    layout: str = FIRST
-    stride: int | tuple[int, ...] = 1
-    padding: int | tuple[int, ...] | str = 0
-    dilation: int = 1
-    groups: int = 1
-    boundary: str = "zero"
-
-    def describe(self) -> Convolution:
-        """The row as the package describes it: shapes, multiply-adds, bytes."""
-        if self.kind == "picture":
-            return describe(
-                (1, 1, *self.x_shape),
-                (1, 1, *self.w_shape),
-                dtype=self.dtype,
-                w_dtype=self.w_dtype,
-                out_dtype=self.dtype,
-                padding="same",
-                boundary=self.boundary,
-            )
-        return describe(self.x_shape, self.w_shape, dtype=self.dtype, **self.arguments)
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """What `juanji.planner` takes besides the shapes and the dtype."""
-        return {
-            "stride": self.stride,
-            "padding": self.padding,
-            "dilation": self.dilation,
-            "groups": self.groups,
-            "boundary": self.boundary,
-            "layout": self.layout,
-        }
-
-    @property
-    def w_dtype(self) -> str:
-        """The dtype of the weights: pictures of bytes have float32 kernels."""
-        return "float32" if self.dtype == "uint8" else self.dtype
-
-    def arrays(self) -> tuple[Array, Array]:
-        """Input and weights, the same in every run. A kernel for bytes averages, so that no pixel saturates."""
-        draw = np.random.default_rng(zlib.crc32(self.name.encode()))
-        if self.dtype == "uint8":
-            w = draw.random(self.w_shape)
-            return draw.integers(0, 256, self.x_shape, dtype=np.uint8), (w / w.sum()).astype(np.float32)
-        x = draw.standard_normal(self.x_shape, dtype=np.float32).astype(self.dtype, copy=False)
-        return x, draw.standard_normal(self.w_shape).astype(self.dtype)
 
 
 def _picture(height: int, width: int, kernel: int, dtype: str, group: str) -> Row:
@@ -95,35 +23,116 @@ def _conv(
     batch: int = 1,
     layouts: Sequence[str] = (FIRST,),
     dtype: str = "float32",
-    stride: int | tuple[int, ...] = 1,
-    padding: int | tuple[int, ...] | str | None = None,
+    stride: PerAxis = 1,
+    padding: Padding | None = None,
     dilation: int = 1,
     groups: int = 1,
     boundary: str = "zero",
+    product: str = "y",
+    out_dtype: str | None = None,
 ) -> Iterator[Row]:
     """The problem in each layout, padded by half the kernel unless told otherwise. Equal names are equal problems."""
     if padding is None:
         padding = tuple(dilation * (k - 1) // 2 for k in kernel)
-    notes = [_by((batch, channels, *size)), str(features), _by(kernel)]
-    notes += [f"/{stride if isinstance(stride, int) else _by(stride)}"] if stride != 1 else []
+    notes = [_by((batch, channels, *size)), str(features), _by(kernel), *_stride(stride)]
     notes += [f"d{dilation}"] if dilation > 1 else []
     notes += [f"g{groups}"] if 1 < groups < channels else ["depthwise"] if groups > 1 else []
     notes += [padding] if isinstance(padding, str) else []
     notes += [boundary] if boundary != "zero" else []
     notes += [dtype] if dtype != "float32" else []
+    notes += [f"d{product}"] if product != "y" else []
     for layout in layouts:
         if layout == FIRST:
             x, w = (batch, channels, *size), (features, channels // groups, *kernel)
         else:
             x, w = (batch, *size, channels), (*kernel, channels // groups, features)
-        name = " ".join([*notes, "last"] if layout == LAST else notes)
-        yield Row(name, group, "conv", x, w, dtype, layout, stride, padding, dilation, groups, boundary)
+        options: dict[str, Any] = {"product": product, "out_dtype": out_dtype}
+        yield Row(_name(notes, layout), group, "conv", x, w, dtype, layout, stride, padding, dilation, groups, boundary, **options)
 
 
 def _square(
     group: str, channels: int, size: int, features: int, kernel: int, stride: int = 1, layouts: Sequence[str] = (FIRST,), **more: Any
 ) -> Iterator[Row]:
     return _conv(group, channels, (size, size), features, (kernel, kernel), stride=stride, layouts=layouts, **more)
+
+
+def _transposed(
+    channels: int,
+    size: Sequence[int],
+    features: int,
+    kernel: Sequence[int],
+    stride: int,
+    padding: int = 0,
+    *,
+    batch: int = 1,
+    output_padding: int = 0,
+    layouts: Sequence[str] = BOTH,
+) -> Iterator[Row]:
+    notes = [_by((batch, channels, *size)), str(features), _by(kernel), *_stride(stride), "transposed"]
+    for layout in layouts:
+        if layout == FIRST:
+            x, w = (batch, channels, *size), (channels, features, *kernel)
+        else:
+            x, w = (batch, *size, channels), (*kernel, features, channels)
+        options: dict[str, Any] = {"stride": stride, "padding": padding, "output_padding": output_padding, "product": "x"}
+        yield Row(_name(notes, layout), "transposed", "transposed", x, w, layout=layout, **options)
+
+
+def _sited(
+    sites: Sequence[int] | None,
+    channels: int,
+    size: Sequence[int],
+    features: int,
+    kernel: Sequence[int],
+    *,
+    batch: int,
+    stride: int = 1,
+    padding: int = 0,
+    layouts: Sequence[str] = (FIRST,),
+) -> Iterator[Row]:
+    """All three products with tiled weights, or with locally connected ones if `sites` is None."""
+    output = [(length + 2 * padding - k) // stride + 1 for length, k in zip(size, kernel, strict=True)]
+    what, sharing, grid = ("tiled", "tiled", sites) if sites else ("locally connected", "local", output)
+    group = f"{what}, batch {'1' if batch == 1 else '8 and more'}"
+    notes = [_by((batch, channels, *size)), str(features), _by(kernel), *_stride(stride), f"tiled {_by(sites)}" if sites else "local"]
+    for product in "yxw":
+        more = [f"d{product}"] if product != "y" else []
+        for layout in layouts:
+            if layout == FIRST:
+                x, w = (batch, channels, *size), (*grid, features, channels, *kernel)
+            else:
+                x, w = (batch, *size, channels), (*grid, *kernel, channels, features)
+            options: dict[str, Any] = {"stride": stride, "padding": padding, "product": product, "sharing": sharing}
+            yield Row(_name([*notes, *more], layout), group, "conv", x, w, layout=layout, **options)
+
+
+def _pool(
+    op: str,
+    channels: int,
+    size: Sequence[int],
+    window: int,
+    stride: int | None = None,
+    padding: int = 0,
+    *,
+    batch: int = 1,
+    adaptive: bool = False,
+    layouts: Sequence[str] = BOTH,
+) -> Iterator[PoolRow]:
+    """Pooling, forward and backward; with `adaptive` to `window` outputs per axis."""
+    goal = [f"{op} to {window}"] if adaptive else [f"{op} {_by([window] * len(size))}", *_stride(window if stride is None else stride)]
+    for product, group in (("y", "pooling"), ("x", "pooling, backward")):
+        notes = [_by((batch, channels, *size)), *goal, *(["dx"] if product == "x" else [])]
+        for layout in layouts:
+            x = (batch, channels, *size) if layout == FIRST else (batch, *size, channels)
+            yield PoolRow(_name(notes, layout), group, op, x, window, layout, stride, padding, product, adaptive)
+
+
+def _name(notes: Sequence[str], layout: str) -> str:
+    return " ".join([*notes, "last"] if layout == LAST else notes)
+
+
+def _stride(stride: PerAxis) -> list[str]:
+    return [] if stride == 1 else [f"/{stride if isinstance(stride, int) else _by(stride)}"]
 
 
 def _by(numbers: Sequence[int]) -> str:
@@ -150,11 +159,13 @@ DEPTHWISE = [
     *[(32, 112, 3, 1), (64, 112, 3, 2), (128, 56, 3, 1), (128, 56, 3, 2), (256, 28, 3, 1), (256, 28, 3, 2), (512, 14, 3, 1)],
     *[(512, 14, 3, 2), (1024, 7, 3, 1), (72, 56, 5, 2), (120, 28, 5, 1), (672, 14, 5, 1)],
 ]
+# (channels, size, features, kernel, stride) of layers that stand for their networks
+TRAINED = [(64, 224, 64, 3, 1), (128, 112, 128, 3, 1), (256, 56, 256, 3, 1), (512, 28, 512, 3, 1), (512, 14, 512, 3, 1)]  # VGG-16
 RGB = [(32, 3, 1), (32, 3, 2), (32, 5, 1), (64, 5, 1), (32, 7, 1), (64, 7, 1)]  # (features, kernel, stride) of 3×224×224
 KERNELS = (3, 5, 7, 11, 15)
 
 
-def _table() -> Iterator[Row]:
+def _table() -> Iterator[AnyRow]:
     for channels, size, features, kernel, stride in DENSE:
         yield from _square("dense, batch 8", channels, size, features, kernel, stride, BOTH, batch=8)
     for dtype in ("float32", "uint8"):
@@ -171,6 +182,16 @@ def _table() -> Iterator[Row]:
     yield from _signals()
     yield from _volumes()
     yield from _other_weak_cases()
+    yield from _integers()
+    yield from _half_floats()
+    yield from _large_kernels()
+    yield from _weak_cases()
+    yield from _gradients("gradient of input", "x")
+    yield from _gradients("gradient of weights", "w")
+    yield from _upsampling()
+    yield from _local()
+    yield from _tiled()
+    yield from _pooling()
 
 
 def _few_channels() -> Iterator[Row]:
@@ -240,11 +261,131 @@ def _other_weak_cases() -> Iterator[Row]:
     yield from _square(group, 3, 256, 32, 7, boundary="reflect")  # style transfer
 
 
-ROWS: tuple[Row, ...] = tuple(_table())
+def _integers() -> Iterator[Row]:
+    """Narrow ones are summed in int32, which holds every sum of these rows."""
+    group = "integers"
+    for dtype in ("int8", "int16", "int32", "int64"):
+        out = "int64" if dtype == "int64" else "int32"
+        yield from _square(group, 64, 56, 64, 3, 1, BOTH, dtype=dtype, out_dtype=out)
+    for dtype in ("int8", "int32"):
+        yield from _square(group, 256, 14, 256, 3, dtype=dtype, out_dtype="int32")
+        yield from _square(group, 128, 56, 128, 3, 1, BOTH, groups=128, dtype=dtype, out_dtype="int32")
+        yield from _conv(group, 1, (1080, 1920), 1, (5, 5), dtype=dtype, out_dtype="int32")
+    yield from _conv(group, 1, (2**18,), 1, (16,), padding="valid", dtype="int64", out_dtype="int64")
+
+
+def _half_floats() -> Iterator[Row]:
+    for dtype in ("float16", "bfloat16"):
+        group = dtype  # torch is slow with the one, and has the matrix unit for the other
+        yield from _square(group, 64, 56, 64, 3, 1, BOTH, dtype=dtype)
+        yield from _square(group, 256, 14, 256, 3, dtype=dtype)
+        yield from _square(group, 256, 56, 64, 1, 1, BOTH, dtype=dtype)
+        yield from _square(group, 3, 224, 64, 7, 2, dtype=dtype)
+        yield from _square(group, 128, 56, 128, 3, 1, BOTH, groups=128, dtype=dtype)
+
+
+def _large_kernels() -> Iterator[Row]:
+    group = "large kernels"
+    for channels, size in ((96, 56), (192, 28), (384, 14), (768, 7)):  # ConvNeXt-T
+        yield from _square(group, channels, size, channels, 7, 1, BOTH, groups=channels)
+    yield from _square(group, 128, 56, 128, 31, 1, BOTH, groups=128)  # RepLKNet
+    yield from _square(group, 512, 14, 512, 27, 1, BOTH, groups=512)
+    yield from _square(group, 16, 56, 16, 13, 1, BOTH)
+    yield from _square(group, 32, 28, 32, 17)
+
+
+def _weak_cases() -> Iterator[Row]:
+    group = "weak cases"
+    yield from _square(group, 32, 56, 32, 3, 1, BOTH, dtype="complex64")
+    yield from _conv(group, 1, (2**16,), 1, (64,), padding="valid", dtype="complex64")
+    for boundary in ("reflect", "edge", "wrap"):
+        yield from _square(group, 32, 112, 32, 5, 1, BOTH, boundary=boundary)
+    yield from _conv(group, 64, (4096,), 64, (9,), boundary="reflect", layouts=BOTH)
+    yield from _conv(group, 16, (32, 32, 32), 16, (3, 3, 3), boundary="wrap")
+    for channels, size in ((32, 112), (64, 56)):
+        yield from _square(group, channels, size, channels, 3, 2, BOTH, padding="same")  # TensorFlow's: a column more on one side
+    yield from _square(group, 64, 57, 64, 3, padding=((2, 0), (2, 0)))  # PixelCNN's shift
+    for kernel in ((1, 7), (7, 1)):
+        yield from _conv(group, 128, (17, 17), 128, kernel, layouts=BOTH)  # Inception
+    yield from _square(group, 17, 31, 19, 3, 1, BOTH)
+    yield from _square(group, 256, 64, 1, 1, 1, BOTH)  # a mask's head
+    yield from _conv(group, 12, (16, 16, 16), 12, (3, 3, 3), dtype="float64")
+    yield from _conv(group, 16, (8, 8), 16, (3, 3), layouts=BOTH)  # small calls, where the way there counts
+    yield from _conv(group, 1, (32, 32), 4, (3, 3))
+    yield from _conv(group, 4, (128,), 4, (3,))
+
+
+def _gradients(group: str, product: str) -> Iterator[Row]:
+    for network in (RESNET50, TRAINED):
+        for channels, size, features, kernel, stride in network:
+            yield from _square(group, channels, size, features, kernel, stride, BOTH, product=product)
+    for channels, size, features, kernel, stride in DENSE:
+        yield from _square(group, channels, size, features, kernel, stride, BOTH, batch=8, product=product)
+    for channels, size, kernel, stride in ((32, 112, 3, 1), (128, 56, 3, 2), (512, 14, 3, 1)):
+        yield from _square(group, channels, size, channels, kernel, stride, BOTH, groups=channels, product=product)
+    yield from _square(group, 128, 56, 128, 3, layouts=BOTH, groups=32, product=product)
+    yield from _square(group, 64, 56, 64, 3, dilation=2, product=product)
+    yield from _square(group, 64, 56, 64, 3, 1, BOTH, dtype="float64", product=product)
+    yield from _conv(group, 64, (4096,), 64, (3,), layouts=BOTH, product=product)
+    yield from _conv(group, 128, (1024,), 128, (5,), batch=8, product=product)
+    yield from _conv(group, 16, (32, 56, 56), 16, (3, 3, 3), layouts=BOTH, product=product)
+    yield from _square(group, 1, 28, 6, 5, batch=64, product=product)  # LeNet on digits
+
+
+def _upsampling() -> Iterator[Row]:
+    for channels, size, features in ((512, 4, 256), (256, 8, 128), (128, 16, 64), (64, 32, 3)):
+        yield from _transposed(channels, (size, size), features, (4, 4), 2, 1, batch=8)  # DCGAN
+    for channels, size, features in ((1024, 28, 512), (512, 56, 256), (128, 112, 64)):
+        yield from _transposed(channels, (size, size), features, (2, 2), 2)  # U-Net
+    yield from _transposed(64, (56, 56), 64, (3, 3), 2, 1, output_padding=1)
+    yield from _transposed(56, (64, 64), 1, (9, 9), 4, 4, output_padding=3)  # super-resolution
+    yield from _transposed(256, (14, 14), 256, (3, 3), 1, 1)
+    for channels, length, features, kernel, stride in ((512, 100, 256, 16, 8), (256, 800, 128, 16, 8), (64, 12800, 32, 4, 2)):
+        yield from _transposed(channels, (length,), features, (kernel,), stride, (kernel - stride) // 2)  # HiFi-GAN
+    yield from _transposed(64, (16, 16, 16), 32, (2, 2, 2), 2)  # V-Net
+
+
+def _local() -> Iterator[Row]:
+    for batch in (1, 8):
+        yield from _sited(None, 16, (56, 56), 16, (3, 3), batch=batch, padding=1, layouts=BOTH)
+        yield from _sited(None, 16, (55, 55), 16, (7, 7), batch=batch, stride=2)  # DeepFace
+        yield from _sited(None, 3, (32, 32), 16, (5, 5), batch=batch, layouts=BOTH)
+        yield from _sited(None, 1, (256, 256), 1, (3, 3), batch=batch, padding=1)
+        yield from _sited(None, 32, (512,), 32, (3,), batch=batch, layouts=BOTH)
+    yield from _sited(None, 64, (8, 8), 64, (3, 3), batch=32, padding=1, layouts=BOTH)
+
+
+def _tiled() -> Iterator[Row]:
+    for batch in (1, 8):
+        yield from _sited((2, 2), 64, (56, 56), 64, (3, 3), batch=batch, padding=1, layouts=BOTH)
+        yield from _sited((4, 4), 16, (64, 64), 16, (3, 3), batch=batch, padding=1)
+        yield from _sited((3,), 64, (1024 - 1,), 64, (3,), batch=batch, padding=1)
+
+
+def _pooling() -> Iterator[PoolRow]:
+    for channels, size in ((64, 224), (256, 56), (512, 14)):  # VGG-16
+        yield from _pool("max", channels, (size, size), 2)
+    yield from _pool("max", 64, (112, 112), 3, 2, 1)  # ResNet
+    yield from _pool("max", 64, (112, 112), 3, 2, 1, batch=8)
+    yield from _pool("max", 480, (14, 14), 3, 1, 1)  # GoogLeNet
+    yield from _pool("max", 512, (13, 13), 5, 1, 2)  # the pyramid of YOLO
+    yield from _pool("avg", 256, (56, 56), 2)  # DenseNet
+    yield from _pool("avg", 192, (35, 35), 3, 1, 1)  # Inception
+    yield from _pool("lp", 64, (112, 112), 2)
+    yield from _pool("lp", 64, (112, 112), 3, 2)
+    for channels, size in ((2048, 7), (512, 28)):
+        yield from _pool("avg", channels, (size, size), 1, adaptive=True)
+    yield from _pool("avg", 512, (28, 28), 6, adaptive=True)
+    yield from _pool("max", 256, (13, 13), 4, adaptive=True)
+    yield from _pool("max", 64, (16384,), 4, layouts=(FIRST,))
+    yield from _pool("max", 32, (16, 56, 56), 2, layouts=(FIRST,))
+
+
+ROWS: tuple[AnyRow, ...] = tuple(_table())
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(row.group for row in ROWS))
 
 
-def select(only: Sequence[str] = ()) -> list[Row]:
+def select(only: Sequence[str] = ()) -> list[AnyRow]:
     """The rows that one of the words names: a row's whole name, or a part of its group or name in any case. No words: all rows.
 
     >>> [row.name for row in select(["one CHANNEL"])][0]
@@ -254,12 +395,7 @@ def select(only: Sequence[str] = ()) -> list[Row]:
     return [row for row in ROWS if not only or any(_named(row, word, whole=word in names) for word in only)]
 
 
-def _named(row: Row, word: str, whole: bool) -> bool:
+def _named(row: AnyRow, word: str, whole: bool) -> bool:
     if whole:
         return row.name == word
     return word.lower() in row.name.lower() or word.lower() in row.group.lower()
-
-
-def terms(spec: Convolution) -> int:
-    """How many products each output sums."""
-    return spec.macs // math.prod(spec.y_shape)

@@ -15,7 +15,8 @@ import juanji as jj
 from bench import ours
 from bench.measure import interleave
 from bench.peers import Peer
-from bench.rows import Row, select
+from bench.problems import AnyRow, Row
+from bench.rows import select
 
 SAMPLED = (
     "1x64x56x56 64 3x3",
@@ -32,7 +33,7 @@ SMALL = "1x1x8x8 1 3x3"
 WARM_UP = "1x1x28x28 2 3x3"  # in no table: brings in the compiler and the probe, so that a row's own cost is left
 
 
-def problem(name: str) -> Row:
+def problem(name: str) -> AnyRow:
     """A row of the table, or one of the two small ones that only this module uses."""
     for small, size, features in ((SMALL, 8, 1), (WARM_UP, 28, 2)):
         if name == small:
@@ -44,8 +45,9 @@ def calls(peers: Sequence[Peer], rounds: int) -> dict[str, float]:
     """Microseconds of a call on one channel of 8×8 with a 3×3 kernel: ours in three ways, and the peers."""
     row = problem(SMALL)
     x, w = row.arrays()
-    bound, plan = ours.contestant(row, x, w, 1)
-    fresh, _ = ours.contestant(row, x, w, 1, allocate=True)
+    bound = ours.contestant(row, x, w, 1).contestant
+    fresh = ours.contestant(row, x, w, 1, allocate=True).contestant
+    plan = jj.plan(x.shape, w.shape, padding=1)
     timed: dict[str, Callable[[], Any]] = {
         "jj.conv(x, w, padding=1)": lambda: jj.conv(x, w, padding=1),
         "plan(x, w)": lambda: plan(x, w),
@@ -94,12 +96,12 @@ def _python(arguments: Sequence[str], environment: dict[str, str]) -> str:
     return done.stdout
 
 
-def first_call(row: Row) -> tuple[float, float]:
+def first_call(row: AnyRow) -> tuple[float, float]:
     """Milliseconds from shapes to the first result, less a warm call, and of the warm call. Every call makes its own result."""
     x, w = row.arrays()
     _ = jj.plan  # the import is a figure of its own
     start = time.perf_counter()
-    run = ours.contestant(row, x, w, 1, allocate=True)[0].run
+    run = ours.contestant(row, x, w, 1, allocate=True).contestant.run
     run()
     total = time.perf_counter() - start
     warm = []

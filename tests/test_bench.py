@@ -1,5 +1,6 @@
 """The bench without its peers: the table, the turns, the verdicts, the figures. None of this times anything."""
 
+import importlib.util
 import io
 import itertools
 import json
@@ -14,31 +15,50 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from bench import __main__, measure, ours, report, roofline, rows, startup
+from bench import __main__, measure, ours, report, roofline, rows, startup, targets
 from bench.measure import Record
-from bench.peers import Contestant
-from bench.rows import FIRST, LAST, ROWS, Array, Row
+from bench.peers import Contestant, jax, torch
+from bench.problems import FIRST, LAST, AnyRow, Array, PoolRow, Row
+from bench.rows import ROWS
+from juanji import reference
+from juanji.contraction import execute, lower
+
+BFLOAT16 = importlib.util.find_spec("ml_dtypes") is not None
+HERE = [row for row in ROWS if BFLOAT16 or row.dtype != "bfloat16"]
 
 
-def by_name(name: str) -> Row:
+def by_name(name: str) -> AnyRow:
     (row,) = (row for row in ROWS if row.name == name)
     return row
 
 
 def test_rows_are_distinct() -> None:
     assert len({row.name for row in ROWS}) == len(ROWS)
-    assert len({(row.kind, row.describe()) for row in ROWS}) == len(ROWS)
+    assert len({(row.kind, row.product, row.describe()) for row in HERE}) == len(HERE)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_every_row_is_a_valid_description(row: Row) -> None:
+def test_every_row_is_a_valid_description() -> None:
+    for row in HERE:
+        assert row.describe().layout == row.layout, row.name
+        assert row.bytes_moved > 0, row.name
+        assert row.limit(MACHINE) > 0, row.name
+        if isinstance(row, PoolRow):
+            assert row.describe().x_shape == row.x_shape, row.name
+        else:
+            check_convolution(row)
+
+
+def check_convolution(row: Row) -> None:
     spec = row.describe()
-    assert spec.macs > 0
-    assert spec.dtypes.x == row.dtype == spec.dtypes.y
-    if row.kind == "conv":
-        assert (spec.x_shape, spec.w_shape, spec.layout) == (row.x_shape, row.w_shape, row.layout)
-    else:
-        assert spec.output == row.x_shape
+    assert spec.macs > 0, row.name
+    assert (spec.dtypes.x, spec.dtypes.y) == (row.dtype, row.out_dtype or row.dtype), row.name
+    match row.kind:
+        case "conv":
+            assert (spec.x_shape, spec.w_shape) == (row.x_shape, row.w_shape), row.name
+        case "transposed":
+            assert (spec.y_shape, spec.w_shape, row.product) == (row.x_shape, row.w_shape, "x"), row.name
+        case _:
+            assert spec.output == row.x_shape, row.name
 
 
 @pytest.mark.parametrize(
@@ -52,28 +72,44 @@ def test_every_row_is_a_valid_description(row: Row) -> None:
         ("1x1x1048576 1 16 valid", (2**20 - 15) * 16),
         ("3840x2160 5x5 uint8", 3840 * 2160 * 25),
         ("1x256x2048 256 3 d4 causal", 2048 * 256 * 256 * 3),
+        ("1x3x224x224 64 7x7 /2 dx last", 112 * 112 * 64 * 3 * 49),
+        ("1x1024x28x28 512 2x2 /2 transposed", 28 * 28 * 1024 * 512 * 4),
+        ("8x3x32x32 16 5x5 local dw", 8 * 28 * 28 * 16 * 3 * 25),
+        ("1x64x56x56 64 3x3 tiled 2x2", 56 * 56 * 64 * 64 * 9),
+        ("1x64x112x112 max 3x3 /2", 0),
     ],
 )
 def test_multiply_adds(name: str, macs: int) -> None:
-    assert by_name(name).describe().macs == macs
+    assert by_name(name).macs == macs
+
+
+@pytest.mark.parametrize(
+    ("name", "terms"),
+    [("1x64x56x56 64 3x3", 576), ("1x64x56x56 64 3x3 dx", 576), ("1x64x56x56 64 3x3 dw", 56 * 56), ("1x2048x7x7 avg to 1", 49)],
+)
+def test_terms_of_each_product(name: str, terms: int) -> None:
+    assert by_name(name).terms == terms
 
 
 def test_both_layouts_are_the_same_problem() -> None:
     names = {row.name: row for row in ROWS}
     pairs = [(names[name], names[f"{name} last"]) for name in names if f"{name} last" in names]
-    assert len(pairs) > 50
+    assert len(pairs) > 200
     for first, last in pairs:
         assert (first.layout, last.layout) == (FIRST, LAST)
-        assert first.describe().macs == last.describe().macs
-        assert first.describe().bytes_moved == last.describe().bytes_moved
+        if first in HERE:
+            assert (first.macs, first.bytes_moved, first.product) == (last.macs, last.bytes_moved, last.product)
 
 
 def test_networks_are_whole() -> None:
     """The multiply-adds of VGG-16's thirteen layers, from its distinct ones and how often each occurs."""
     often = [1, 1, 1, 1, 1, 2, 1, 2, 3]
     layers = [row for row in ROWS if row.group == "VGG-16" and row.layout == FIRST]
-    assert sum(n * row.describe().macs for n, row in zip(often, layers, strict=True)) == 15_346_630_656
+    assert sum(n * row.macs for n, row in zip(often, layers, strict=True)) == 15_346_630_656
     assert len([row for row in ROWS if row.group == "ResNet-50"]) == 2 * 23
+    weak = [row for row in ROWS if row.group in targets.WEAK]
+    assert len(weak) >= 20
+    assert {*targets.WEAK, *targets.TARGETS} <= set(rows.GROUPS)
 
 
 def test_arrays_are_the_same_every_time_and_a_kernel_of_bytes_averages() -> None:
@@ -157,6 +193,8 @@ def levels(*values: int) -> Array:
         (levels(*[5] * 1000), levels(*[4] * 1000), False, "100.00% of all differ"),
         (levels(*[5] * 1000), levels(*[4] * 1000), True, ""),
         (levels(255, 0), levels(0, 0), True, "255 instead of 0 at (0,)"),
+        (np.array([4, 5]), np.array([4, 6]), False, "off by 1 where"),
+        (np.array([1, 2j]), np.array([1, -2j]), False, "off by 4"),
     ],
 )
 def test_verdicts(got: Array, want: Array, truncates: bool, complaint: str) -> None:
@@ -168,6 +206,7 @@ def test_tolerance_grows_with_the_sum_and_is_none_for_integers() -> None:
     assert measure.tolerance("float32", 4608) == pytest.approx(8 * 2**-23 * math.sqrt(4608))
     assert measure.tolerance("float64", 9) < 1e-14
     assert measure.tolerance("uint8", 9) == 0
+    assert measure.tolerance("complex64", 9) == measure.tolerance("float32", 9)
 
 
 class Doubling:
@@ -179,19 +218,27 @@ class Doubling:
     def session(self, threads: int) -> Iterator[None]:
         yield
 
-    def contestants(self, row: Row, x: Array, w: Array) -> Iterator[Contestant]:
-        yield Contestant(self.library, "", lambda: 2 * x, np.asarray)
+    def contestants(self, row: AnyRow, first: Array, second: Array) -> Iterator[Contestant]:
+        yield Contestant(self.library, "", lambda: 2 * first, np.asarray)
 
 
 MACHINE: Any = SimpleNamespace(
-    peak_f32=100e9, peak_f64=50e9, bandwidth=10e9, name="a machine", vector_bits=256, l1=32768, l2=2**20, cores=2
+    peak_f32=100e9,
+    peak_f64=50e9,
+    bandwidth=10e9,
+    name="a machine",
+    vector_bits=256,
+    l1=32768,
+    l2=2**20,
+    cores=2,
+    peak=lambda dtype: 50e9 if dtype == "float64" else 100e9,
 )
 TINY = Row("tiny", "tests", "conv", (1, 2, 4, 4), (2, 2, 1, 1))
 
 
 def answer_with(monkeypatch: pytest.MonkeyPatch, run: Callable[[Array], Array]) -> None:
-    def contestant(row: Row, x: Array, w: Array, threads: int, allocate: bool = False) -> tuple[Contestant, Any]:
-        return Contestant(ours.LIBRARY, "", lambda: run(x), np.asarray), SimpleNamespace(algorithm="direct", schedule="6×4")
+    def contestant(row: AnyRow, first: Array, second: Array, threads: int, allocate: bool = False) -> ours.Ours:
+        return ours.Ours(Contestant(ours.LIBRARY, "", lambda: run(first), np.asarray), "direct", "6×4")
 
     monkeypatch.setattr(ours, "contestant", contestant)
     monkeypatch.setattr(measure, "TURN", 1e-6)
@@ -204,7 +251,7 @@ def test_a_right_row_has_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     assert record.agrees_with == ["doubling"]
     assert set(record.ms) == {"juanji", "doubling"}
     assert record.ratios["doubling best"] == pytest.approx(record.ms["doubling"] / record.ms["juanji"])
-    assert record.limit_ms == pytest.approx(TINY.describe().bytes_moved / 10e9 * 1e3)
+    assert record.limit_ms == pytest.approx(TINY.bytes_moved / 10e9 * 1e3)
     assert record.share == pytest.approx(record.limit_ms / record.ms["juanji"])
 
 
@@ -222,6 +269,93 @@ def test_a_broken_row_does_not_end_the_bench(monkeypatch: pytest.MonkeyPatch) ->
     record = measure.measure(TINY, [Doubling()], MACHINE, threads=1)
     assert record.wrong
     assert record.fault.startswith("ValueError")
+
+
+def small_rows() -> Iterator[Row]:
+    """Of each kind of product that a peer has its own way for, in both layouts."""
+    shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
+        "local": ((5, 6), (3, 2), (2, 3), {"stride": (2, 2), "padding": 1}),
+        "local 1-D": ((9,), (3,), (9,), {"padding": 1}),
+        "tiled": ((6, 9), (3, 3), (2, 3), {"padding": 1}),
+        "tiled, stride": ((7, 9), (3, 3), (2, 1), {"stride": 2}),
+        "tiled 1-D": ((8,), (3,), (2,), {"padding": 1}),
+        "shared": ((6, 7), (3, 3), (), {"stride": 2, "padding": 1}),
+        "shared 1-D": ((9,), (3,), (), {"dilation": 2}),
+        "grouped 3-D": ((4, 5, 4), (3, 2, 3), (), {"groups": 2}),
+    }
+    for (name, (size, kernel, sites, options)), product, layout in itertools.product(shapes.items(), "yxw", (FIRST, LAST)):
+        sharing, per_group = name.replace(",", " ").split()[0], 4 // options.get("groups", 1)
+        sharing = sharing if sites else "shared"
+        first = layout == FIRST
+        x = (2, 4, *size) if first else (2, *size, 4)
+        if sharing == "local":
+            spread = {"stride": 1, **options}
+            grid = Row("grid", "", "conv", x, (6, 4, *kernel) if first else (*kernel, 4, 6), layout=layout, **spread).describe().output
+            sites = grid
+        w = (*sites, 6, per_group, *kernel) if first else (*sites, *kernel, per_group, 6)
+        yield Row(f"{name} {product} {layout}", "1-D", "conv", x, w, layout=layout, product=product, sharing=sharing, **options)
+    for layout in (FIRST, LAST):
+        x, w = ((2, 4, 5), (4, 3, 4)) if layout == FIRST else ((2, 5, 4), (4, 3, 4))
+        yield Row(f"up {layout}", "", "transposed", x, w, layout=layout, stride=2, padding=1, product="x", output_padding=1)
+
+
+def true(row: Row, first: Array, second: Array) -> Array:
+    spec = row.describe()
+    if row.product == "y":
+        return reference.conv(spec, first, second)
+    names = {"x": ("y", "w"), "w": ("x", "y")}[row.product]
+    return execute(lower(spec).producing(row.product), **dict(zip(names, (first, second), strict=True)))
+
+
+def check_peer(peer: Any, row: Row, ways: int) -> None:
+    first, second = row.arrays()
+    want = true(row, first, second)
+    with peer.session(1):
+        others = list(peer.contestants(row, first, second))
+        assert len(others) >= ways
+        assert any(other.same for other in others) or ways == 1
+        for other in others:
+            assert not measure.disagreement(other.read(other.run()), want, 1e-5), other.label
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("row", list(small_rows()), ids=lambda row: row.name)
+def test_torch_computes_the_same(row: Row) -> None:
+    pytest.importorskip("torch")
+    check_peer(torch.Torch(), row, 1 if row.name.startswith("tiled, stride") else 2)
+
+
+@pytest.mark.parametrize("row", [row for row in small_rows() if row.kind == "conv" and row.sharing != "tiled"], ids=lambda row: row.name)
+def test_jax_computes_the_same(row: Row) -> None:
+    pytest.importorskip("jax")
+    check_peer(jax.Jax(), row, 1)
+
+
+def small_pools() -> Iterator[PoolRow]:
+    cases: list[tuple[str, tuple[int, ...], int, dict[str, Any]]] = [
+        ("max", (7, 6), 2, {}), ("max", (7, 6), 3, {"stride": 2, "padding": 1}), ("avg", (7, 6), 3, {"stride": 1, "padding": 1}),
+        ("lp", (6, 6), 2, {}), ("avg", (7, 5), 3, {"adaptive": True}), ("max", (7, 5), 3, {"adaptive": True}), ("max", (9,), 3, {}),
+        ("max", (4, 5, 6), 2, {}),
+    ]  # fmt: skip
+    for (op, size, window, options), product, layout in itertools.product(cases, "yx", (FIRST, LAST)):
+        x = (2, 3, *size) if layout == FIRST else (2, *size, 3)
+        name = f"{op} {size} {window} {product} {layout} {sorted(options)}"
+        yield PoolRow(name, "", op, x, window, layout, product=product, **options)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("row", list(small_pools()), ids=lambda row: row.name)
+def test_torch_pools_the_same(row: PoolRow) -> None:
+    pytest.importorskip("torch")
+    peer, (x, dy) = torch.Torch(), row.arrays()
+    mine = ours.contestant(row, x, dy, 1).contestant
+    want = mine.read(mine.run())
+    assert want.shape == (row.describe().y_shape if row.product == "y" else row.x_shape)
+    with peer.session(1):
+        others = list(peer.contestants(row, x, dy))
+        assert others
+        for other in others:
+            assert not measure.disagreement(other.read(other.run()), want, 1e-5), other.label
 
 
 def records() -> list[Record]:
@@ -248,6 +382,39 @@ def test_geometric_mean_and_worst_row() -> None:
     assert summary.mean == pytest.approx(2)
     assert summary[1:] == (0.5, "row 0", 3)
     assert report.summarise(records(), "scipy best") is None
+
+
+def test_targets_and_causes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert str(targets.TARGETS["ResNet-50"]) == "target 1.8 / 1.5 (0.95)"
+    assert str(targets.TARGETS["gradient of input"]) == "target 1.1 (0.9)"
+    monkeypatch.setattr(targets, "CAUSES", {"1-D": "of all", "a row": "of its own"})
+    for name, group, ratio, why in (
+        ("a row", "1-D", 0.99, "of its own"),
+        ("another", "1-D", 0.99, "of all"),
+        ("another", "3-D", 0.99, ""),
+        ("a row", "1-D", 1.0, ""),
+        ("a row", "no such group", 0.1, ""),
+    ):
+        assert targets.cause(name, group, {"torch best": ratio}) == why
+    assert not targets.cause("a row", "1-D", {"torch best": 2.0, "scipy best": 0.5})
+    assert targets.cause("a row", "1-D", {"torch best": 2.0, "jax best": 0.5})
+
+
+def test_causes_name_rows_or_groups() -> None:
+    assert set(targets.CAUSES) <= {*rows.GROUPS, *(row.name for row in ROWS)}
+
+
+def test_weak_groups_are_summed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    weak = full_report()
+    for record, group in zip(weak.records, ("1-D", "3-D", "3-D", "ResNet-50"), strict=True):
+        record.group = group
+    monkeypatch.setattr(targets, "CAUSES", {"1-D": "known"})
+    report.show(weak, Console(width=160, file=written))
+    (line,) = (line for line in written.getvalue().splitlines() if line.strip().startswith("all weak cases"))
+    assert line.split() == ["all", "weak", "cases", "3/3", "2.00", "(0.50)", "2.00", "(0.50)", "target", "5", "/", "2", "(1.0)"]
+    assert "1-D, target 5 / 2 (1.0)" in written.getvalue()
+    assert "direct: known" in written.getvalue()
 
 
 def test_results_survive_the_file(tmp_path: Path) -> None:
@@ -285,7 +452,10 @@ def test_documents(tmp_path: Path) -> None:
 def test_picture(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     assert roofline.intensity(records()[0]) == 20
-    roofline.draw(full_report(), tmp_path / "roofline.png")
+    pooling = Record("row 4", "pooling", "float32", FIRST, 0, 10**5, 0.1, "windows")  # has no multiply-adds, so no place there
+    drawn = full_report()
+    drawn.records.append(pooling)
+    roofline.draw(drawn, tmp_path / "roofline.png")
     assert (tmp_path / "roofline.png").read_bytes().startswith(b"\x89PNG")
 
 
