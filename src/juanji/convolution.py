@@ -113,6 +113,8 @@ def plan(
     """
     if gradient not in GRADIENTS:
         raise ArgumentError(f"gradient (={gradient!r}) must be None, 'input' or 'weight'")
+    if gradient == "weight" and (bias or activation is not None):
+        raise ArgumentError(f"bias (={bias!r}) and activation (={activation!r}) belong to the output, not to gradient='weight'")
     taps, sharing = None, plain(sharing)
     kind = parse_dtype("dtype", dtype)
     w_dtype = kind

@@ -112,7 +112,7 @@ def describe(
         overflow=overflow,
         taps=_kept(taps, kernel),
     )
-    _check_sums(described)
+    check_sums(described)
     if sharing == "local" and sites != described.output:
         raise ShapeError(f"w has sites {sites}, but sharing='local' needs one per output position {described.output}")
     return described
@@ -289,19 +289,25 @@ def _promoted(x: np.dtype[Any], w: np.dtype[Any]) -> np.dtype[Any]:
     return promoted
 
 
-def _check_sums(c: Convolution) -> None:
-    """Whether activation and constants outside mean something for sums of this type."""
+def check_sums(c: Convolution, produces: str = "y") -> Convolution:
+    """The description, if its activation and the constants outside, which the gradient of "x" does not see, suit sums of its type.
+
+    >>> describe((1, 1, 3), (1, 1, 2), dtype="int8", activation="tanh")
+    Traceback (most recent call last):
+    juanji.errors.DtypeError: activation (='tanh') of an integer sum is no integer; give a float out_dtype, not int64
+    """
     dtypes, activation = c.dtypes, c.epilogue.activation
     if dtypes.sum in COMPLEX and activation is not None:
         raise DtypeError(f"activation (={activation!r}) must be None for complex sums")
     if dtypes.sum != "int64":
-        return
+        return c
     if activation not in (None, "relu", "relu6"):
-        raise DtypeError(f"activation (={activation!r}) of an integer sum is no integer; give a float out_dtype, not {dtypes.y}")
+        raise DtypeError(f"activation (={activation!r}) of an integer sum is no integer; give a float out_dtype, not {getattr(dtypes, produces)}")
     least, most = limits("int64")
-    for boundary in c.boundary:
+    for boundary in c.boundary if produces != "x" else ():
         if boundary.value % 1 or not least <= boundary.value <= most:
             raise ArgumentError(f"boundary (={('constant', boundary.value)!r}) must be an integer of 64 bits, because x and w are integers")
+    return c
 
 
 def _split(x_shape: tuple[int, ...], layout: str) -> tuple[int, int, tuple[int, ...]]:

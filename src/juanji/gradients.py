@@ -31,6 +31,7 @@ from juanji.describe import (
     BoundaryLike,
     Padding,
     PerAxis,
+    check_sums,
     choose_dtypes,
     describe,
     parse_dtype,
@@ -247,7 +248,7 @@ def _grad_weight(
 ) -> AnyPlan:
     spec = _checked(describe(x_shape, shape, **options), dy_shape, f"weight_shape (={shape})")
     of = choose_dtypes(x_dtype, dy_dtype, None if out_dtype is None else parse_dtype("out_dtype", out_dtype))
-    return plan_for(replace(spec, dtypes=Dtypes(of.x, of.y, of.sum, of.w)), algorithm, precision, "w")
+    return plan_for(check_sums(replace(spec, dtypes=Dtypes(of.x, of.y, of.sum, of.w))), algorithm, precision, "w")
 
 
 def _checked(spec: Convolution, dy_shape: tuple[int, ...], given: str) -> Convolution:
@@ -262,7 +263,7 @@ def _transposed(
 ) -> AnyPlan:  # fmt: skip
     spec = transposed(x_shape, w_shape, output_padding=output_padding, bias=bias, **options)
     of = choose_dtypes(x_dtype, w_dtype, None if out_dtype is None else parse_dtype("out_dtype", out_dtype))
-    return plan_for(replace(spec, dtypes=Dtypes(of.y, of.w, of.sum, of.x)), algorithm, precision, "x")
+    return plan_for(check_sums(replace(spec, dtypes=Dtypes(of.y, of.w, of.sum, of.x)), "x"), algorithm, precision, "x")
 
 
 def transposed(
@@ -280,9 +281,10 @@ def transposed(
     **options: Any,
 ) -> Convolution:
     """The convolution whose gradient of the input a transposed convolution is: its output has the shape `x_shape`."""
+    for name, value, valid in (("sharing", sharing, SHARINGS), ("layout", layout, LAYOUTS)):
+        if value not in valid:
+            raise ArgumentError(f"{name} (={value!r}) must be one of {', '.join(valid)}")
     n = spatial_axes(w_shape, sharing)
-    if layout not in LAYOUTS:
-        raise ArgumentError(f"layout (={layout!r}) must be one of {', '.join(LAYOUTS)}")
     if len(x_shape) != n + 2:
         raise ShapeError(f"x of shape {x_shape} must have {n + 2} axes: batch, channels and the {n} spatial axes of w {w_shape}")
     first = layout == "channels_first"

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
-from juanji.boundary import ZERO, index_map
+from juanji.boundary import ZERO, border_map
 from juanji.contraction import Affine, Contraction, Dimension, Operand
 from juanji.errors import ArgumentError
 
@@ -109,15 +109,16 @@ def fold_border(contraction: Contraction, arrays: Sequence[Array]) -> Array:
     dimension = [contraction.x.dimensions.index(contraction.x.along(f"q{i}")) for i in range(contraction.n)]
     for strip, addends in boxes[1:]:
         d = contraction.x.along(f"q{strip.axis}")
-        table = index_map(d.size, *d.padding, (d.boundary or ZERO).mode)
+        table = border_map(d.size, *d.padding, (d.boundary or ZERO).mode)
         for place in range(*strip.spans[strip.axis]):
+            goal = table[place if place < d.padding[0] else place - d.size]
             for box, array in boxes:
                 if box.axis in (-1, *range(strip.axis + 1, contraction.n)):
                     into, out_of = [slice(None)] * array.ndim, [slice(None)] * array.ndim
                     for i, number in enumerate(dimension):
                         start = box.spans[i][0] - strip.spans[i][0]
                         out_of[number] = slice(start, start + array.shape[number])
-                    into[dimension[strip.axis]] = slice(table[place], table[place] + 1)
+                    into[dimension[strip.axis]] = slice(goal, goal + 1)
                     out_of[dimension[strip.axis]] = slice(place - strip.spans[strip.axis][0], place - strip.spans[strip.axis][0] + 1)
                     array[tuple(into)] += addends[tuple(out_of)]
     return arrays[0]

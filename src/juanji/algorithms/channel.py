@@ -113,7 +113,7 @@ def _candidates(problem: Problem, lanewise: bool) -> Iterator[tuple[Channel, flo
                 tile = steps * step + steps / inner * costs.LOOP_CYCLES + pixels * 4
                 tile += channels // block * (sums * costs.STORE_CYCLES + costs.TILE_CYCLES)
                 if not problem.last:
-                    tile += sums * (costs.SCATTER_CYCLES * problem.lanes if problem.gaps else costs.TURNED_STORE_CYCLES)
+                    tile += sums * (costs.SCATTER_CYCLES * problem.lanes / 2 if problem.gaps else costs.TURNED_STORE_CYCLES)
                 cycles = problem.batch * groups * chunks * (blocks_f * -(-chunk // pixels) * tile + fill)
                 if lanewise and turned:
                     cycles *= costs.TURNED_DEPTHWISE
@@ -240,6 +240,7 @@ def program(problem: Problem, schedule: Channel) -> Program:
         panel=schedule.panel,
         channels_last_y=problem.last,
         gaps=problem.gaps,
+        step=wide.step if problem.gaps and not problem.last and wide.step in (2, 4) else 0,
         lanewise=problem.channels if schedule.lanewise else 0,
         bias=epilogue.bias,
         activation=epilogue.activation,

@@ -15,6 +15,9 @@ from juanji.jit.dot import DotCode, emit_dot
 from juanji.jit.program import Program
 
 
+MOST_ROWS = 9  # whose addresses stay in registers
+
+
 @dataclass(frozen=True)
 class Dot:
     """A tile of features × rows (pairs of channel and tap)."""
@@ -34,7 +37,7 @@ def candidates(weights: Weights) -> Iterator[tuple[Dot, float]]:
     *outer, wide = weights.reach(box)
     panel = math.prod(outer) * weights.held * (costs.LINE_CYCLES + wide / problem.lanes * costs.COPY_CYCLES)
     for features in range(1, min(weights.features, 6) + 1):
-        for rows in range(1, min(weights.count, 24) + 1):
+        for rows in range(1, min(weights.count, MOST_ROWS) + 1):
             sums = features * rows
             if sums + features + 2 > problem.machine.registers:
                 continue

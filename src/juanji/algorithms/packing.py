@@ -22,6 +22,8 @@ from juanji.spec import WORDS
 
 Array = npt.NDArray[Any]
 
+MOST_HOLES = 3  # between two weights of a run
+SHORTEST_RUN = 4  # worth turning; of shorter ones a square has little to turn
 FEW_WEIGHTS = 1 << 14  # that NumPy copies as fast as generated code
 
 
@@ -39,8 +41,7 @@ class Packing:
         groups = 1 if across else contraction.extent("g")
         self.features, self.feature_stride = contraction.extent(axis), contraction.w.stride(axis)
         blocks = -(-self.features // width)
-        self.dtype, self.width, self.inner = problem.dtypes.sum, width, tuple(inner)
-        self.code = PackCode(problem.dtypes.w, problem.dtypes.sum)
+        self.w_dtype, self.dtype, self.width, self.inner = problem.dtypes.w, problem.dtypes.sum, width, tuple(inner)
         self.offset = contraction.w.offset
         self.shape = (groups, blocks, *(extent for extent, _ in inner), width)
         self.strides = (contraction.w.stride("g"), width * self.feature_stride, *(stride for _, stride in inner), self.feature_stride)
@@ -54,7 +55,7 @@ class Packing:
         """The packed weights, a new array."""
         w = np.ascontiguousarray(w)
         packed = empty_aligned(self.shape, w.dtype if self.dtype in WORDS else self.dtype)
-        if self.turned and w.dtype == np.dtype(self.code.w):
+        if self.turned and w.dtype == np.dtype(self.w_dtype) and self._runs[1].shape[1] >= SHORTEST_RUN:
             self._turn(w, packed)
             return packed
         groups, blocks, *inner, width = self.shape
@@ -70,6 +71,11 @@ class Packing:
         if not math.prod(shape):
             return np.empty(shape, w.dtype)
         return np.ndarray(shape, w.dtype, w, (self.offset + start) * w.itemsize, tuple(stride * w.itemsize for stride in strides))
+
+    @kept
+    def code(self) -> PackCode:
+        """What the generated code depends on."""
+        return PackCode(self.w_dtype, self.dtype, bool((self._runs[1] < 0).any()))
 
     def _turn(self, w: Array, packed: Array) -> None:
         """By generated code: features and their neighbours in squares."""
@@ -87,17 +93,22 @@ class Packing:
 
     @kept
     def _runs(self) -> tuple[Array, Array]:
-        """Bytes to each run of neighbours of a feature's weights, and to where each weight of each run goes in a block."""
+        """Bytes to each run of neighbours of a feature's weights, and to where each weight of each run goes in a block.
+
+        The taps of one phase of a stride are near neighbours only: a run has all that lie between, whose goal is -1.
+        """
         places: Array = np.full((), self.offset, np.int64)
         for extent, stride in self.inner:
             places = places[..., None] + np.arange(extent, dtype=np.int64) * stride
         places = places.reshape(-1)
         order = np.argsort(places)
         places = places[order]
-        breaks = np.flatnonzero(np.diff(places) != 1)
-        run = int(breaks[0]) + 1 if breaks.size else len(places)
-        starts = places[::run] * np.dtype(self.code.w).itemsize
-        return starts, (order * (self.width * np.dtype(self.dtype).itemsize)).reshape(-1, run)
+        breaks = np.flatnonzero(np.diff(places) > MOST_HOLES + 1)
+        members = int(breaks[0]) + 1 if breaks.size else len(places)
+        starts = places[::members]
+        goals = np.full((len(starts), int(places[members - 1] - places[0]) + 1), -1, np.int64)
+        goals[np.arange(len(places)) // members, places - np.repeat(starts, members)] = order * (self.width * np.dtype(self.dtype).itemsize)
+        return starts * np.dtype(self.w_dtype).itemsize, goals
 
 
 class GroupPacking:

@@ -43,6 +43,7 @@ class ChannelCode:
     panel: bool  # False: the input is read where it lies
     channels_last_y: bool
     gaps: bool  # outputs do not lie one behind the other: a table says where
+    step: int  # elements from one output to the next along the innermost axis, if it is a power of two that a vector spreads over, else 0
     lanewise: int  # channels of a group if lanes are channels of input and output alike, else 0
     bias: bool
     activation: str | None
@@ -339,7 +340,21 @@ def _scatter(
     out = Type(SCALARS[code.y])
     for i, column in enumerate(columns):
         e.store(column, buffer + i * column.type.bytes)
-    with e.loop(0, count) as lane:
-        place = start + _step_to(e, code, a, p + lane)
-        with e.loop(0, many) as one:
-            e.store(e.load(out, buffer + one * columns[0].type.bytes + lane * out.bytes), place + one * a["ys_c"])
+
+    def one_by_one() -> None:
+        with e.loop(0, count) as lane:
+            place = start + _step_to(e, code, a, p + lane)
+            with e.loop(0, many) as one:
+                e.store(e.load(out, buffer + one * columns[0].type.bytes + lane * out.bytes), place + one * a["ys_c"])
+
+    lanes = len(columns)
+    if not (e.masks and code.step):
+        one_by_one()
+        return
+    first, last = _step_to(e, code, a, p), _step_to(e, code, a, p + e.most(count - 1, 0))
+    row = e.compare("eq", last - first, e.integer((lanes - 1) * code.step * out.bytes))  # all in one row
+    row = e.arith("and", row, e.compare("eq", count, e.integer(lanes)))
+    with e.when(row), e.loop(0, many) as one:
+        e.store_apart(e.load(columns[0].type, buffer + one * columns[0].type.bytes), start + first + one * a["ys_c"], code.step)
+    with e.otherwise(row):
+        one_by_one()

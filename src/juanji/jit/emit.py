@@ -375,6 +375,16 @@ class Emitter:
         with self.loop(0, self.least(count, value.type.lanes)) as lane:
             self.store(self.load(scalar, buffer + lane * scalar.bytes), pointer + lane * scalar.bytes)
 
+    def store_apart(self, value: Value, pointer: Value, step: int) -> None:
+        """Stores the lanes `step` elements apart, nothing between them; for machines that have masks."""
+        lanes, scalar = value.type.lanes, value.type.scalar
+        name = f"llvm.masked.store.v{lanes}{scalar}.p0"
+        mask = "<" + ", ".join(f"i1 {int(lane % step == 0)}" for lane in range(lanes)) + ">"
+        for part in range(step):
+            spread = self.shuffle(value, value, [(part * lanes + lane) // step for lane in range(lanes)])
+            place = pointer + part * lanes * BYTES[scalar]
+            self.plain(name, spread, place, self.integer(BYTES[scalar], I32), Value(self, Type("i1", lanes), mask))
+
     def text(self) -> str:
         """The whole module."""
         return "\n".join([*self.declared.values(), *self.done, "!0 = !{i32 1}", ""])

@@ -20,6 +20,7 @@ class PackCode:
 
     w: str
     total: str
+    holes: bool  # whether some weights of a run are not wanted: their goal is below zero
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -43,15 +44,25 @@ def emit_pack(code: PackCode, target: Target) -> str:
             """Where the weights of `lanes` features begin; past the last feature, its own once more."""
             return [source + e.least(f + lane, a["features"] - 1) * a["ws_f"] for lane in range(lanes)]
 
-        def put(column: Value, goals: Value, j: Int, goal: Value, known: Value) -> None:
-            """Store one weight of all features at its goal, zeros in lanes that no feature has."""
-            e.store(e.select(known, column, e.zero(vector)), goal + e.load(I64, goals + j * 8, 8), element)
+        def put(value: Value, goals: Value, j: Int, goal: Value) -> None:
+            """Store one weight at its goal."""
+            offset = e.load(I64, goals + j * 8, 8)
+            if code.holes:
+                with e.when(e.compare("sge", offset, e.integer(0))):
+                    e.store(value, goal + offset, element)
+            else:
+                e.store(value, goal + offset, element)
+
+        def put_all(columns: list[Value], goals: Value, goal: Value, known: Value) -> None:
+            """Store weights of all features, zeros in lanes that no feature has."""
+            for number, column in enumerate(columns):
+                put(e.select(known, column, e.zero(vector)), goals, number, goal)
 
         def put_first(columns: list[Value], goals: Value, goal: Value, count: Value, known: Value) -> None:
             for number, column in enumerate(columns):
                 e.store(column, buffer + number * vector.bytes)
             with e.loop(0, count) as j:
-                put(e.load(vector, buffer + j * vector.bytes), goals, j, goal, known)
+                put(e.select(known, e.load(vector, buffer + j * vector.bytes), e.zero(vector)), goals, j, goal)
 
         with e.loop(a["begin"], a["end"]) as item:
             group, block = e.divide(item, a["blocks"])
@@ -67,8 +78,7 @@ def emit_pack(code: PackCode, target: Target) -> str:
                     whole = a["run"] // lanes * lanes
                     with e.loop(0, whole, lanes) as r:
                         columns = transpose(e, [read(e, start + at + r * size, code.w, vector) for start in starts])
-                        for number, column in enumerate(columns):
-                            put(column, goals + r * 8, number, goal + lane * element, known)
+                        put_all(columns, goals + r * 8, goal + lane * element, known)
                     rest = a["run"] - whole
                     with e.when(e.compare("sgt", rest, e.integer(0))):
                         heads = [start + at + whole * size for start in starts]
@@ -80,6 +90,6 @@ def emit_pack(code: PackCode, target: Target) -> str:
                                 exists = e.compare("slt", f + which, a["features"])
                                 with e.loop(0, rest) as j:
                                     value = read(e, head + j * size, code.w, Type(vector.scalar))
-                                    place = goal + (lane + which) * element + e.load(I64, goals + (whole + j) * 8, 8)
-                                    e.store(e.select(exists, value, e.zero(value.type)), place)
+                                    kept = e.select(exists, value, e.zero(value.type))
+                                    put(kept, goals + whole * 8, j, goal + (lane + which) * element)
     return e.text()
