@@ -1,6 +1,6 @@
 # make demo   a real photograph, filtered on this machine
 # make test   lint, types and tests
-# make test-torch   the tests that need PyTorch, which it installs
+# make test-torch, make test-jax   the tests that need PyTorch or JAX, which they install
 # All set up .venv by themselves, once; they need Python 3.11 or newer (say PYTHON=python3.12 to choose one).
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ KERNEL ?= sobel
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-torch clean
+.PHONY: demo test test-torch test-jax clean
 
 demo: .venv/.show
 	@mkdir -p demo
@@ -22,7 +22,10 @@ test: .venv/.dev
 	$(BIN)/python -m pytest -n auto
 
 test-torch: .venv/.torch
-	$(BIN)/python -m pytest -n auto -m torch tests/test_interop_torch.py
+	$(BIN)/python -m pytest -n auto -m torch tests/test_interop_torch.py tests/test_peers.py
+
+test-jax: .venv/.jax
+	$(BIN)/python -m pytest -n auto -m jax tests/test_peers.py
 
 clean:
 	rm -rf .venv demo
@@ -42,4 +45,8 @@ $(BIN)/python:
 
 .venv/.torch: pyproject.toml .venv/.dev | $(BIN)/python
 	$(PIP) --editable '.[torch]'
+	@touch $@
+
+.venv/.jax: pyproject.toml .venv/.dev | $(BIN)/python
+	$(PIP) --editable '.[jax]'
 	@touch $@

@@ -1,4 +1,4 @@
-"""The acceptance list's rows A1 to A10, A16 and A17, through the public functions."""
+"""The acceptance list's rows A1 to A17, through the public functions."""
 
 from typing import Any
 
@@ -221,6 +221,114 @@ def test_a10_groups_and_depthwise() -> None:
     multiplied = integers((12, 1, 3, 3), "float32", 3)  # two features from each channel
     y = jj.conv(x, multiplied, groups=6)
     np.testing.assert_array_equal(y[:, 10:12], jj.conv(x[:, 5:6], multiplied[10:]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a11_transposed_convolution_multiplies_by_the_transposed_matrix(dtype: str) -> None:
+    x, w = np.arange(1.0, 5).reshape(1, 1, 2, 2).astype(dtype), np.arange(1.0, 10).reshape(1, 1, 3, 3).astype(dtype)
+    y = jj.conv_transpose(x, w)
+    assert y.shape == (1, 1, 4, 4)
+    units = np.eye(16, dtype=dtype).reshape(16, 1, 4, 4)
+    matrix = jj.conv(units, w).reshape(16, 4).T
+    assert matrix.shape == (4, 16)
+    np.testing.assert_array_equal(y.reshape(16), matrix.T @ x.reshape(4))
+    back = jj.conv_transpose(np.eye(4, dtype=dtype).reshape(4, 1, 2, 2), w).reshape(4, 16)
+    np.testing.assert_array_equal(back, matrix)
+
+
+@pytest.mark.parametrize("layout", BOTH)
+def test_a11_strides_leave_room(layout: str) -> None:
+    x, w = f32([[1, 2], [3, 4]]), f32([[1, 10], [100, 1000]])
+    seen = (x[None, None], w[None, None]) if layout == "channels_first" else (x[None, ..., None], w[..., None, None])
+    y = jj.conv_transpose(*seen, stride=2, layout=layout).reshape(4, 4)
+    np.testing.assert_array_equal(y, np.kron(x, w))
+    wider = jj.conv_transpose(*seen, stride=3, output_padding=1, layout=layout)
+    assert wider.size == 6 * 6
+    same = jj.conv_transpose(*seen, stride=3, padding="same", layout=layout)
+    assert same.size == 6 * 6
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a12_local_layers_of_signals(dtype: str) -> None:
+    x, w = np.array([[[1, 2, 3, 4]]], dtype), np.array([[1, 0], [0, 1], [1, 1]], dtype).reshape(3, 1, 1, 2)
+    assert jj.conv(x, w, sharing="local").tolist() == [[[1, 3, 7]]]
+    assert jj.conv(x, w, np.array([[10], [20], [30]], dtype), sharing="local").tolist() == [[[11, 23, 37]]]
+
+
+@pytest.mark.parametrize("layout", BOTH)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a12_local_layers_of_pictures(dtype: str, layout: str) -> None:
+    x, w = integers((2, 3, 6, 7), dtype), integers((4, 5, 8, 3, 3, 3), dtype, 1)
+    assert w.ndim == 6
+    equal = np.broadcast_to(w[0, 0], w.shape)
+    first = (0, 1, 4, 5, 3, 2)
+    last: dict[str, Any] = {"layout": layout}
+    if layout == "channels_last":
+        x, w, equal = np.moveaxis(x, 1, -1), w.transpose(first), equal.transpose(first)
+    y = jj.conv(x, w, sharing="local", **last)
+    for i, j in ((0, 0), (3, 4), (2, 1)):
+        window = x[:, :, i : i + 3, j : j + 3] if layout == "channels_first" else x[:, i : i + 3, j : j + 3]
+        alone = jj.conv(window, w[i, j], **last)
+        np.testing.assert_array_equal(y[:, :, i, j] if layout == "channels_first" else y[:, i, j], alone.reshape(2, 8))
+    np.testing.assert_array_equal(jj.conv(x, equal, sharing="local", **last), jj.conv(x, equal[0, 0], **last))
+
+
+@pytest.mark.parametrize("layout", BOTH)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a13_tiles_in_turn(dtype: str, layout: str) -> None:
+    x, w = integers((9,), dtype), integers((2, 3), dtype, 1)
+    given: dict[str, Any] = {"layout": layout, "sharing": "tiled"}
+    seen = (x[None, None], w[:, None, None]) if layout == "channels_first" else (x[None, :, None], w[..., None, None])
+    y = jj.conv(*seen, **given).reshape(-1)
+    for p in range(7):
+        assert y[p] == (x[p : p + 3] * w[p % 2]).sum()
+
+
+@pytest.mark.parametrize("layout", BOTH)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a13_both_ends(dtype: str, layout: str) -> None:
+    rng = np.random.default_rng(5)
+    x, w = rng.standard_normal((2, 5, 8, 9)).astype(dtype), rng.standard_normal((8, 9, 6, 5, 3, 3)).astype(dtype)
+    given: dict[str, Any] = {"layout": layout, "padding": 1, "boundary": "wrap"}
+    if layout == "channels_last":
+        x, w = np.moveaxis(x, 1, -1), w.transpose(0, 1, 4, 5, 3, 2)
+    np.testing.assert_array_equal(jj.conv(x, w[:1, :1], sharing="tiled", **given), jj.conv(x, w[0, 0], **given))  # to the last bit
+    np.testing.assert_array_equal(jj.conv(x, w, sharing="tiled", **given), jj.conv(x, w, sharing="local", **given))
+
+
+@pytest.mark.parametrize("layout", BOTH)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("arguments", [{}, {"kind": "avg"}, {"kind": "lp"}, {"kind": "weighted", "weights": "gaussian"}])
+def test_a14_pooling_acts_on_each_channel_alone(arguments: dict[str, Any], dtype: str, layout: str) -> None:
+    x = np.random.default_rng(6).uniform(1, 2, (2, 5, 6, 8)).astype(dtype)
+    seen = x if layout == "channels_first" else np.moveaxis(x, 1, -1)
+    y = jj.pool(seen, 2, layout=layout, **arguments)
+    y = y if layout == "channels_first" else np.moveaxis(y, -1, 1)
+    assert y.shape == (2, 5, 3, 4)
+    for c in range(5):
+        np.testing.assert_allclose(jj.pool(x[:, c : c + 1], 2, **arguments)[:, 0], y[:, c], rtol=1e-6)
+
+
+def test_a14_what_each_kind_gives() -> None:
+    x = np.array([[[[1.0, 2, 3], [4, 5, 6], [7, 8, 9]]]])
+    assert jj.pool(x, 3).item() == 9
+    assert jj.pool(x, 3, kind="avg").item() == 5
+    assert jj.pool(x, 3, kind="lp").item() == pytest.approx(np.sqrt((x * x).sum()), rel=1e-15)
+    near = np.exp(-(np.hypot(*np.mgrid[-1:2, -1:2]) ** 2) / (2 * 0.75**2))
+    assert jj.pool(x, 3, kind="weighted", weights="gaussian").item() == pytest.approx((x * near).sum() / near.sum(), rel=1e-14)
+    x[..., 1, 1] = 50  # the centre counts for most
+    assert jj.pool(x, 3, kind="weighted", weights="linear").item() > jj.pool(x, 3, kind="avg").item()
+
+
+@pytest.mark.parametrize("layout", BOTH)
+@pytest.mark.parametrize("size", [(4, 4), (13, 29), (5, 224), (57, 31)])
+def test_a15_any_size_to_the_same_length(size: tuple[int, int], layout: str) -> None:
+    x = integers((2, 6, *size), "float32")
+    seen = x if layout == "channels_first" else np.moveaxis(x, 1, -1)
+    assert jj.pyramid_pool(seen, layout=layout).shape == (2, 21 * 6)
+    y = jj.adaptive_pool(seen, (3, 2), layout=layout)
+    assert y.shape == ((2, 6, 3, 2) if layout == "channels_first" else (2, 3, 2, 6))
+    np.testing.assert_array_equal(jj.pyramid_pool(seen, (1,), layout=layout), x.max((2, 3)))
 
 
 @pytest.mark.parametrize("layout", BOTH)

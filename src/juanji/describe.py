@@ -302,7 +302,8 @@ def check_sums(c: Convolution, produces: str = "y") -> Convolution:
     if dtypes.sum != "int64":
         return c
     if activation not in (None, "relu", "relu6"):
-        raise DtypeError(f"activation (={activation!r}) of an integer sum is no integer; give a float out_dtype, not {getattr(dtypes, produces)}")
+        out = getattr(dtypes, produces)
+        raise DtypeError(f"activation (={activation!r}) of an integer sum is no integer; give a float out_dtype, not {out}")
     least, most = limits("int64")
     for boundary in c.boundary if produces != "x" else ():
         if boundary.value % 1 or not least <= boundary.value <= most:

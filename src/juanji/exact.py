@@ -74,6 +74,7 @@ def magnitude(array: Array) -> int:
     return max(abs(int(array.max())), abs(int(array.min())))
 
 
+@lru_cache(maxsize=1024)
 def terms(spec: Convolution, produces: str = "y") -> int:
     """No element of the result is a sum of more products than this.
 
@@ -150,10 +151,15 @@ def carried(spec: Convolution, produces: str = "y", /, **most: int) -> Convoluti
     >>> carried(spec).dtypes.sum, carried(spec, x=255, w=16).dtypes.sum
     ('int128', 'float32')
     """
+    return replace(spec, dtypes=spec.dtypes._replace(sum=carrier_of(spec, produces, **most)))
+
+
+def carrier_of(spec: Convolution, produces: str = "y", /, **most: int) -> str:
+    """The machine type of the sums of a description; the type that it names where that is not int64. most: as for `bound`."""
     if spec.dtypes.sum != "int64":
-        return spec
+        return spec.dtypes.sum
     wraps = spec.overflow == "wrap" and spec.epilogue.activation is None
-    return replace(spec, dtypes=spec.dtypes._replace(sum=carrier(bound(spec, produces, **most), wraps)))
+    return carrier(bound(spec, produces, **most), wraps)
 
 
 def in_words(integers: Array, dtype: str) -> Array:

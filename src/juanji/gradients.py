@@ -70,7 +70,7 @@ def conv_transpose(
     precision: str = "default",
     threads: int | None = None,
 ) -> Array:
-    """Transposed convolution ("deconvolution"): multiplication by Cᵀ where `conv` with the same arguments multiplies by C.
+    """Transposed convolution ("deconvolution"): multiplication by Cᵀ (Cᴴ if complex) where `conv` with the same arguments multiplies by C.
 
     channels_first: x (N, C, *S), w (C, O/groups, *K); channels_last: x (N, *S, C), w (*K, O/groups, C). The output has
     (S − 1)·stride − low − high + dilation·(K − 1) + 1 + output_padding elements per axis; with padding "same" S·stride.

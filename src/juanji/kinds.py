@@ -66,16 +66,20 @@ class Integers:
 
     def __init__(self, spec: Convolution, algorithm: str, precision: str, produces: str):
         self.spec, self.produces, self._choice = spec, produces, (algorithm, precision)
-        self._read = READ[produces]
-        self.least = self.plan(self._carried(dict.fromkeys((*self._read, "bias"), 0)))  # refuses what no algorithm accepts
+        self._read, self._plans = READ[produces], dict[tuple[str, str], Plan]()
+        self._settled = exact.carrier_of(spec, produces) == next(iter(exact.CARRIERS))  # whatever the arrays hold
+        self.least = self.plan(dict.fromkeys((*self._read, "bias"), 0))  # refuses what no algorithm accepts
 
-    def plan(self, spec: Convolution) -> Plan:
-        """The plan of the description with a carrier as the type of its sum."""
-        return planner.plan_for(spec, *self._choice, self.produces)
-
-    def _carried(self, most: Mapping[str, int], overflow: str | None = None) -> Convolution:
-        spec = exact.carried(self.spec, self.produces, **most)
-        return replace(spec, overflow=overflow or ("saturate" if spec.overflow == "raise" else spec.overflow))
+    def plan(self, most: Mapping[str, int], overflow: str = "saturate") -> Plan:
+        """The plan whose sums hold what arrays of these magnitudes give; overflow takes the place of "raise"."""
+        key = exact.carrier_of(self.spec, self.produces, **most), overflow
+        found = self._plans.get(key)
+        if found is None:
+            if self.spec.overflow != "raise":
+                overflow = self.spec.overflow
+            spec = replace(self.spec, dtypes=self.spec.dtypes._replace(sum=key[0]), overflow=overflow)
+            found = self._plans[key] = planner.plan_for(spec, *self._choice, self.produces)
+        return found
 
     @property
     def _as_output(self) -> Convolution:
@@ -85,7 +89,7 @@ class Integers:
 
     def _most(self, **arrays: Array | None) -> dict[str, int]:
         """The magnitudes of the arrays, where those of their types do not already allow the fastest carrier."""
-        if self.spec.dtypes.sum != "int64" or self._carried({}).dtypes.sum == next(iter(exact.CARRIERS)):
+        if self._settled or self.spec.dtypes.sum != "int64":
             return {}
         return {name: exact.magnitude(a) for name, a in arrays.items() if a is not None and a.dtype.kind in "biu"}
 
@@ -113,10 +117,10 @@ class Integers:
             most = self._most(**{second: w, "bias": bias})
         most = {**most, **self._most(**{first: x})}
         if self.spec.overflow != "raise":
-            return self.plan(self._carried(most))(x, w, bias, out=out, threads=threads)
-        y = self.plan(self._carried(most))(x, w, bias, threads=threads)
+            return self.plan(most)(x, w, bias, out=out, threads=threads)
+        y = self.plan(most)(x, w, bias, threads=threads)
         if exact.doubtful(self._as_output, y):
-            exact.refuse(self.plan(self._carried(most, "raise"))(x, w, bias, threads=threads), y.dtype.name)
+            exact.refuse(self.plan(most, "raise")(x, w, bias, threads=threads), y.dtype.name)
         if out is None:
             return y
         np.copyto(self.least.checked_out(out), y)

@@ -297,7 +297,7 @@ class Plan:
             raise ShapeError(f"bias has shape {bias.shape}, but must have {shape}: one per output channel")
         if spec.dtypes.sum == "int64" and not np.can_cast(bias.dtype, np.int64):
             raise DtypeError(f"bias has dtype {bias.dtype}, but must be int64 as the sum is")
-        if bias.dtype.kind not in "fbiu" and bias.dtype != np.dtype(spec.dtypes.sum):
+        if bias.dtype.kind not in "fbiu" and bias.dtype.name not in (spec.dtypes.sum, "bfloat16"):  # which has no kind of its own
             raise DtypeError(f"bias has dtype {bias.dtype}, but must be real numbers")
 
     def _run(

@@ -57,9 +57,16 @@ def accepts(spec: Convolution, produces: str) -> str | None:
     if spec.dtypes.sum in PARTS:
         return f"sums in {spec.dtypes.sum} are not built yet"
     folds = any(not b.constant and sides != (0, 0) for b, sides in zip(spec.boundary, spec.padding, strict=True))
-    if spec.dtypes.sum in WORDS and (produces == "w" or (produces == "x" and folds)):
+    if spec.dtypes.sum in WORDS and (produces == "w" or (produces == "x" and (folds or _epilogue_apart(spec)))):
         return "gradients whose sums may leave int64 are not built yet"
     return None
+
+
+def _epilogue_apart(spec: Convolution) -> bool:
+    """Whether a transposed convolution applies its epilogue after its jobs, to sums of a type that NumPy has to know."""
+    if spec.epilogue == NO_EPILOGUE:
+        return False
+    return not spec.shared or any(phase.contraction is None for phase in phases(replace(lower(spec), taps=None).producing("x")))
 
 
 def work(spec: Convolution, produces: str, machine: Machine) -> Work:

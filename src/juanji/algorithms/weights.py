@@ -55,9 +55,9 @@ class Weights:
         return out / aligned_to(out, problem.lanes) * EASE > self.features / aligned_to(self.features, problem.lanes)
 
     def _box(self) -> tuple[int, ...]:
-        """Whole inner axes first, until the panel takes a share of the second cache (of the first if it is read as vectors)."""
+        """Whole inner axes first, until the panel takes a share of the second cache, less of it if tiles read vectors."""
         machine, size = self.problem.machine, self.problem.bytes
-        room, most_pixels = (machine.l1 // 2, 1 << 14) if self.dot else (machine.l2 // 4, costs.OUTER_PIXELS)
+        room, most_pixels = (machine.l2 // 16, 1 << 14) if self.dot else (machine.l2 // 4, costs.OUTER_PIXELS)
         box = [1] * len(self.spatial)
         for axis in reversed(range(len(self.spatial))):
             most = max(most_pixels // math.prod(box), 1)
