@@ -167,7 +167,8 @@ def test_regions_of_a_constant_border_are_the_input_itself() -> None:
     assert phase.contraction is not None
     assert phase.contraction.y.shape == (1, 1, 4)
     c = lower(one_axis(size=4, kernel=3, low=2, high=1, boundary=(Boundary("edge"),))).producing("x")
-    assert [(region.spans, region.shape) for region in regions(c)] == [(((2, 6),), (1, 1, 4)), (((0, 2),), (1, 1, 2)), (((6, 7),), (1, 1, 1))]
+    assert [region.spans for region in regions(c)] == [((2, 6),), ((0, 2),), ((6, 7),)]
+    assert [region.shape for region in regions(c)] == [(1, 1, 4), (1, 1, 2), (1, 1, 1)]
 
 
 def test_a_phase_that_no_tap_reaches_is_zero() -> None:

@@ -42,7 +42,7 @@ def real(spec: Convolution, produces: str = "y") -> Convolution:
     >>> str(real(describe((1, 8, 8, 3), (5, 5, 3, 4), dtype="complex64", layout="channels_last"))).splitlines()[:3]
     ['input   1×8×8×6 float32, channels_last', 'weights 5×5×6×8 float32, *IO', 'output  1×4×4×8 float32']
     """
-    total = PARTS[spec.dtypes.sum]
+    total, result = PARTS[spec.dtypes.sum], getattr(spec.dtypes, produces)
     size, padding, boundary = spec.size, spec.padding, spec.boundary
     if produces == "x":
         boundary = tuple(ZERO if b.constant else b for b in boundary)
@@ -56,7 +56,7 @@ def real(spec: Convolution, produces: str = "y") -> Convolution:
         boundary=boundary,
         channels=spec.channels * _parts(spec, produces),
         features=spec.features * 2,
-        dtypes=Dtypes(total, total, total, total)._replace(**{produces: PARTS[getattr(spec.dtypes, produces)]}),
+        dtypes=Dtypes(total, total, total, total)._replace(**{produces: PARTS.get(result, result)}),
     )
 
 

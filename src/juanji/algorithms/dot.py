@@ -14,7 +14,6 @@ from juanji.algorithms.weights import Weights, steps
 from juanji.jit.dot import DotCode, emit_dot
 from juanji.jit.program import Program
 
-
 MOST_ROWS = 9  # whose addresses stay in registers
 
 

@@ -101,7 +101,8 @@ def program(weights: Weights, schedule: Outer) -> Program:
         **weights.words, "constants": tables.constants, "map_w": tables.maps[-1], "map_rows": tables.offsets, "map_goals": tables.goals,
         "phase": 0, "line": 0, "slack": 0, "blocks_f": blocks_f, "split": share, "splits": splits,
         "gs_p": problem.y_step(spatial[last]), "errors": errors,
-        "sums": sums, "stream": int(math.prod(problem.contraction.w.shape) * size > problem.machine.l2), "step_f": len(rows) * width * size, "ps_c": channel, "ps_b": block, "panels": panels, "panel_c": panel_c,
+        "sums": sums, "stream": int(math.prod(problem.contraction.w.shape) * size > problem.machine.l2), "step_f": len(rows) * width * size,
+        "ps_c": channel, "ps_b": block, "panels": panels, "panel_c": panel_c,
         "channels_all": weights.held, "whole": int(whole),
     }  # fmt: skip
     for i, s in enumerate(spatial):

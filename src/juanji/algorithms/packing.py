@@ -49,7 +49,7 @@ class Packing:
         self.lanes = min(self.features - self.last, width)
         self.even = self.features % width == 0
         self.turned = abs(self.feature_stride) != 1 and width % problem.lanes == 0 and math.prod(self.shape) > FEW_WEIGHTS
-        self.turned = self.turned and self.dtype not in WORDS
+        self.turned = self.turned and self.dtype not in WORDS and (self.even or not overlap)
 
     def __call__(self, w: Array) -> Array:
         """The packed weights, a new array."""
