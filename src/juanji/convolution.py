@@ -16,6 +16,7 @@ from juanji.spec import Convolution
 Array = npt.NDArray[Any]
 
 GRADIENTS = {None: "y", "input": "x", "weight": "w"}
+PLAIN = frozenset((int, str, bool, type(None)))  # types whose values, with them, are keys as they are
 MOST_PLANS = 4096  # calls whose plan is found without a look at their arguments
 
 
@@ -166,7 +167,9 @@ def planned(make: Callable[..., AnyPlan], arrays: tuple[Any, ...], options: dict
 
     make(*arrays, algorithm, precision, **options) plans it; `arrays` is what the call needs to know of its arrays.
     """
-    key = (make, arrays, *map(_key, options.values()), _key(algorithm), _key(precision))
+    values = (*options.values(), algorithm, precision)
+    types = tuple(map(type, values))
+    key = (make, arrays, values, types) if PLAIN.issuperset(types) else (make, arrays, *map(_key, values))
     try:
         kept = _plans.get(key)
     except TypeError:  # something that cannot be hashed, so cannot be right: what follows says which

@@ -364,7 +364,7 @@ class Plan:
         result = self._result
         if not isinstance(out, np.ndarray) or out.shape != result.shape:
             raise ShapeError(f"out has shape {np.shape(out)}, but the result has {result.shape}")
-        if out.dtype.name != result.dtype.name:
+        if out.dtype != result.dtype and out.dtype.newbyteorder("=") != result.dtype:
             raise DtypeError(f"out has dtype {out.dtype}, but the result has {result.dtype}")
         if not out.flags.writeable:
             raise ArgumentError("out is read-only")
