@@ -27,6 +27,7 @@ ROOMS = (
     "machine",
     "algorithms",
     "run",
+    "parts",
     "planner",
     "kinds",
     "convolution",

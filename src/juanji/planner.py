@@ -17,24 +17,18 @@ from juanji import reference
 from juanji.algorithms import direct
 from juanji.algorithms.costs import FMA_PER_CYCLE
 from juanji.algorithms.direct import Job, Work
-from juanji.algorithms.problem import contiguous_strides
 from juanji.errors import ArgumentError, DtypeError, NotBuiltError, ShapeError
 from juanji.exact import Narrowing, narrowed
-from juanji.jit.arguments import HEAD
-from juanji.jit.load import load
-from juanji.jit.memory import address, empty_aligned
-from juanji.jit.program import Program, Row
+from juanji.jit.memory import empty_aligned
+from juanji.jit.program import Program
 from juanji.jit.store import Code
-from juanji.jit.target import Target
-from juanji.kept import kept
 from juanji.machine import Machine
-from juanji.run import run_items, workers
+from juanji.parts import Operands, Part
+from juanji.run import workers
 from juanji.spec import Convolution
 
 Array = npt.NDArray[Any]
 Choice = tuple[Any, float]  # a schedule and its expected cycles
-
-X, W, BIAS, Y = (HEAD.index(name) for name in ("x", "w", "bias", "y"))
 
 
 class Algorithm(NamedTuple):
@@ -47,7 +41,6 @@ class Algorithm(NamedTuple):
 ALGORITHMS = {"direct": Algorithm(direct.accepts, direct.work)}
 PRECISIONS = ("default", "strict")
 SMALL_PART = 100e3  # cycles below which a part may take a tile that is not its best
-MOST_ROWS = 64  # rows of arguments that a plan keeps, one for each way an input may lie
 NAMES = {"y": "convolution", "x": "gradient of the input", "w": "gradient of the weights"}
 READ = {"y": ("x", "w"), "x": ("y", "w"), "w": ("x", "y")}  # the operands that each product reads; the first may be any view
 
@@ -103,35 +96,6 @@ class Limit(NamedTuple):
 
     seconds: float
     name: str
-
-
-class Part:
-    """One job of a plan with the schedule that was chosen for it: a program, its code, and the rows of arguments of the inputs met."""
-
-    def __init__(self, schedule: Any, cycles: float, program: Program, target: Target):
-        self.schedule, self.cycles, self.program, self.target = schedule, cycles, program, target
-        self._rows: dict[tuple[int, ...], tuple[Row, int]] = {}
-
-    @kept
-    def code(self) -> Code:
-        """The machine code, compiled or read from disk when it is first wanted."""
-        return load(self.program.code, self.program.emit, self.target, machines.identity())
-
-    def run(self, x: Array, operands: _Operands, y: Array, threads: int | None) -> None:
-        """Run the program on an input as it lies, packed operands and the array that it writes."""
-        row, start = self._rows.get(x.strides) or self._new_row(x)
-        row = type(row).from_buffer_copy(row)
-        row[X], row[W], row[BIAS], row[Y] = address(x) + start, operands.w_at, operands.bias_at, address(y) + self.program.y_start
-        run_items(self.code, row, self.program.items, self.program.scratch, self.cycles, threads)
-
-    def _new_row(self, x: Array) -> tuple[Row, int]:
-        # An axis of one element may have any stride; the one of a close array is what the addresses are reckoned with.
-        close = contiguous_strides(x.shape, x.itemsize)
-        strides = tuple(c if length == 1 else s for length, s, c in zip(x.shape, x.strides, close, strict=True))
-        found = self.program.row(strides), self.program.x_start(strides)
-        if len(self._rows) < MOST_ROWS:
-            self._rows[x.strides] = found
-        return found
 
 
 class Plan:
@@ -267,11 +231,11 @@ class Plan:
         """The convolution of x with w. Views with any strides are read where they lie, save innermost gaps, which are closed by a copy."""
         return self._run(np.asarray(x), *self._pack(np.asarray(w), None if bias is None else np.asarray(bias)), out, threads)
 
-    def _pack(self, w: Array, bias: Array | None) -> tuple[tuple[_Operands, ...], Array | None]:
+    def _pack(self, w: Array, bias: Array | None) -> tuple[tuple[Operands, ...], Array | None]:
         w = self._check_second(w)
         self._check_bias(bias)
         inside = bias if self.work.finished else None
-        return tuple(_Operands.packed(part.program, w, inside) for part in self.parts), bias
+        return tuple(Operands.packed(part.program, w, inside) for part in self.parts), bias
 
     def _check_second(self, w: Array) -> Array:
         """The weights, or the error, as the programs read them: in the plan's type and this machine's byte order."""
@@ -301,7 +265,7 @@ class Plan:
             raise DtypeError(f"bias has dtype {bias.dtype}, but must be real numbers")
 
     def _run(
-        self, x: Array, operands: Sequence[_Operands], bias: Array | None, out: Array | None, threads: int | None
+        self, x: Array, operands: Sequence[Operands], bias: Array | None, out: Array | None, threads: int | None
     ) -> Array:
         x = self._check_first(x)
         result, whole = self._result, self.work.finished
@@ -320,7 +284,7 @@ class Plan:
             return out
         return y
 
-    def _run_parts(self, x: Array, operands: Sequence[_Operands], y: Array, threads: int | None) -> None:
+    def _run_parts(self, x: Array, operands: Sequence[Operands], y: Array, threads: int | None) -> None:
         arrays = [y, *(empty_aligned(shape, self.work.dtype) for shape in self.work.more)]
         if x.size == 0:
             y[...] = 0
@@ -370,7 +334,7 @@ class Plan:
             raise ArgumentError("out is read-only")
         return out
 
-    def _check_out(self, out: Array, x: Array, operands: Sequence[_Operands]) -> Array:
+    def _check_out(self, out: Array, x: Array, operands: Sequence[Operands]) -> Array:
         """The array to compute into: `out` itself, or another where it has gaps or shares memory with what is read."""
         self.checked_out(out)
         usable = out.flags.c_contiguous and out.flags.aligned and out.dtype.isnative
@@ -392,27 +356,12 @@ class _Array(NamedTuple):
         return cls("dy" if name == "y" != produces else name, shape, np.dtype(getattr(spec.dtypes, name)))
 
 
-class _Operands(NamedTuple):
-    """Packed weights and biases, and where they lie."""
-
-    w: Array
-    bias: Array | None
-    w_at: int
-    bias_at: int
-
-    @classmethod
-    def packed(cls, program: Program, w: Array, bias: Array | None) -> _Operands:
-        w = program.pack_weights(w)
-        bias = None if bias is None else program.pack_bias(bias)
-        return cls(w, bias, address(w), 0 if bias is None else address(bias))
-
-
 @dataclass(frozen=True, eq=False)
 class Bound:
     """A plan with its weights: a callable on x."""
 
     plan: Plan
-    operands: tuple[_Operands, ...]
+    operands: tuple[Operands, ...]
     bias: Array | None
 
     def __call__(self, x: npt.ArrayLike, *, out: Array | None = None, threads: int | None = None) -> Array:
