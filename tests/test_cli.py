@@ -390,3 +390,10 @@ def test_ctrl_c(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     status, out, err = run("filter", "photo.png", "-k", "mean", "-o", "out.png")
     assert (status, out, err.splitlines()[-1]) == (130, "", "interrupted")
     assert not Path("out.png").exists()
+
+
+@pytest.mark.parametrize("dtype", ["int8", "bool", "float16", "complex64"])
+def test_explain_every_kind_of_number(dtype: str) -> None:
+    status, out, _ = run("explain", "conv", "--input", "3x9x9", "--kernel", "8x3x3", "--dtype", dtype)
+    assert status == 0
+    assert "plan " in out

@@ -359,7 +359,7 @@ def explain_conv(
     layout: Annotated[str, typer.Option(help=say("explain.layout"))] = "channels_first",
     as_json: Json = False,
 ) -> None:
-    from juanji.planner import plan_for
+    from juanji.kinds import plan_for
     from juanji.spec import span
 
     spec = _described(shape, kernel, batch, groups, layout, dtype, stride=stride, padding=padding, dilation=dilation, boundary=boundary)
