@@ -393,7 +393,7 @@ def test_ctrl_c(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["int8", "bool", "float16", "complex64"])
-def test_explain_every_kind_of_number(dtype: str) -> None:
+def test_explain_every_kind_of_number(run: Run, dtype: str) -> None:
     status, out, _ = run("explain", "conv", "--input", "3x9x9", "--kernel", "8x3x3", "--dtype", dtype)
     assert status == 0
     assert "plan " in out
