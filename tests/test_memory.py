@@ -28,14 +28,18 @@ SMALL = 300_000  # bytes of Python's own and of tables
 
 
 def most(call: Callable[[], object]) -> int:
-    """The bytes that a call had allocated at most, once everything that stays was there."""
-    call()
-    tracemalloc.start()
-    try:
+    """The bytes that a call had allocated at most, once everything that stays was there.
+
+    On one thread: with more, a thread that had no work in the first call may take its scratch in the second.
+    """
+    with jj.threads(1):
         call()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+        tracemalloc.start()
+        try:
+            call()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
 
 
 def products(name: str, table: dict[str, Any], boundary: Any, gradient: str | None, dtype: str = "float32") -> tuple[Any, Array, Array]:
