@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from juanji import complexes, exact, planner
 from juanji.errors import DtypeError, ShapeError
-from juanji.planner import READ, Plan
+from juanji.planner import READ, Bound, Plan
 from juanji.spec import Convolution, Dtypes
 
 Array = npt.NDArray[Any]
@@ -97,30 +97,37 @@ class Integers:
         self, x: npt.ArrayLike, w: npt.ArrayLike, bias: npt.ArrayLike | None = None, *, out: Array | None = None, threads: int | None = None
     ) -> Array:
         """The exact product. Raises ArgumentError with the first place that does not fit where overflow is "raise"."""
-        return self._run(np.asarray(x), np.asarray(w), None if bias is None else np.asarray(bias), None, out, threads)
+        return self._bound(np.asarray(w), None if bias is None else np.asarray(bias))(x, out=out, threads=threads)
 
     def bind(self, w: npt.ArrayLike, bias: npt.ArrayLike | None = None) -> Callable[..., Array]:
         """This plan with its weights: a callable on x. They are packed once for every carrier that the inputs need."""
         weights, biases = np.array(w), None if bias is None else np.array(bias)
-        most = self._most(**{self._read[1]: weights, "bias": biases})
+        return self._bound(weights, biases)
+
+    def _bound(self, w: Array, bias: Array | None) -> Callable[..., Array]:
+        if bias is not None and bias.dtype.kind not in "biu" and self.spec.dtypes.sum == "int64":
+            raise DtypeError(f"bias has dtype {bias.dtype}, but the sum is one of integers")
+        first, second = self._read
+        known, packed = self._most(**{second: w, "bias": bias}), dict[Plan, Bound]()
 
         def call(x: npt.ArrayLike, *, out: Array | None = None, threads: int | None = None) -> Array:
-            return self._run(np.asarray(x), weights, biases, most, out, threads)
+            x = np.asarray(x)
+            return self._run(x, {**known, **self._most(**{first: x})}, bound, out, threads)
+
+        def bound(plan: Plan) -> Bound:
+            if plan not in packed:
+                packed[plan] = plan.bind(w, bias)
+            return packed[plan]
 
         return call
 
-    def _run(self, x: Array, w: Array, bias: Array | None, most: Mapping[str, int] | None, out: Array | None, threads: int | None) -> Array:
-        first, second = self._read
-        if bias is not None and bias.dtype.kind not in "biu" and self.spec.dtypes.sum == "int64":
-            raise DtypeError(f"bias has dtype {bias.dtype}, but the sum is one of integers")
-        if most is None:
-            most = self._most(**{second: w, "bias": bias})
-        most = {**most, **self._most(**{first: x})}
+    def _run(self, x: Array, most: Mapping[str, int], bound: Callable[[Plan], Bound], out: Array | None, threads: int | None) -> Array:
+        """The product by plans that `bound` binds. Where sums must fit, a second plan flags those that may not have."""
         if self.spec.overflow != "raise":
-            return self.plan(most)(x, w, bias, out=out, threads=threads)
-        y = self.plan(most)(x, w, bias, threads=threads)
+            return bound(self.plan(most))(x, out=out, threads=threads)
+        y = bound(self.plan(most))(x, threads=threads)
         if exact.doubtful(self._as_output, y):
-            exact.refuse(self.plan(most, "raise")(x, w, bias, threads=threads), y.dtype.name)
+            exact.refuse(bound(self.plan(most, "raise"))(x, threads=threads), y.dtype.name)
         if out is None:
             return y
         np.copyto(self.least.checked_out(out), y)

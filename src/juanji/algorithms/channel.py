@@ -271,18 +271,13 @@ def program(problem: Problem, schedule: Channel) -> Program:
         words |= {f"out{i}": s.out, f"box{i}": schedule.box[i], f"taps{i}": taps[i], f"tap{i}": tap[i], f"reach{i}": s.reach}
         words |= {f"stride{i}": s.stride, f"map{i}": tables.maps[i], f"ps{i}": panel.axes[i]}
         words[f"ys{i}"] = problem.y_step(s)
-    dimensions = range(len(problem.x_shape))
-    if not schedule.panel or whole:
-        close = tuple(reversed(dimensions))
-    else:
-        close = (dimensions[-1], *problem.close(unit=False)) if problem.last else problem.close(unit=True)
     return Program(
         code=code,
         emit=emit_channel,
         names=code.names,
         words=words,
         x_axes={"xs_n": 0, "xs_c": problem.channel_dimension, "xs_w": wide.x, **{f"xs{i}": s.x for i, s in enumerate(spatial)}},
-        close=close,
+        close=problem.close_in_chunks(bool(schedule.panel and not whole)),
         items=problem.batch * groups * math.prod(-(-s.out // b) for s, b in zip(spatial, schedule.box, strict=True)) * splits,
         scratch=sums + (chunk + schedule.pixels + problem.lanes) * width * size + 64,
         pack_weights=pack_weights(problem, width, schedule.block, across=schedule.lanewise),

@@ -57,7 +57,6 @@ def program(weights: Weights, schedule: Dot) -> Program:
         total=dtypes.sum,
         axes=len(spatial),
         stride=wide.stride,
-        unit=True,
         rows=schedule.rows,
         features=schedule.features,
     )

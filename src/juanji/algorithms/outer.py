@@ -108,18 +108,13 @@ def program(weights: Weights, schedule: Outer) -> Program:
     for i, s in enumerate(spatial):
         pitch = math.prod(box[i + 1 :]) * width * size if code.errors else problem.y_step(s)
         words |= {f"map{i}": tables.maps[i], f"ps{i}": ps[i], f"gp{i}": pitch}
-    dimensions = range(len(problem.x_shape))
-    if not schedule.panel or whole:
-        close = tuple(reversed(dimensions))
-    else:
-        close = (dimensions[-1], *problem.close(unit=False)) if problem.last else problem.close(unit=True)
     return Program(
         code=code,
         emit=emit_outer,
         names=code.names,
         words=words,
         x_axes=weights.x_axes,
-        close=close,
+        close=problem.close_in_chunks(bool(schedule.panel and not whole)),
         items=weights.segments * weights.groups * splits,
         scratch=sums + (share * len(rows) + problem.lanes) * width * size + 64,  # the last square is read whole
         pack_weights=weights.errors,

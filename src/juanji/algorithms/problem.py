@@ -121,6 +121,14 @@ class Problem:
         return spatial[:1] if not self.last else dimensions[:2]
 
 
+    def close_in_chunks(self, lines: bool) -> tuple[int, ...]:
+        """The same for a tile that reads chunks: all dimensions where it reads them whole, in place or in one run, else their lines."""
+        dimensions = tuple(reversed(range(len(self.x_shape))))
+        if not lines:
+            return dimensions
+        return (dimensions[0], *self.close(unit=False)) if self.last else self.close(unit=True)
+
+
 class Tables:
     """Index maps, constants and offsets, and the addresses where generated code finds them."""
 

@@ -13,9 +13,9 @@ from juanji.algorithms import costs
 from juanji.algorithms.loops import Spatial
 from juanji.algorithms.problem import Problem
 
-SHORT_ROWS = 48  # columns below which planes of a depthwise layer are turned to pixels
 Array = npt.NDArray[Any]
 
+SHORT_ROWS = 48  # columns below which planes of a depthwise layer are turned to pixels
 EASE = 0.7  # of the dot tile beside the outer one, whose lanes need no sum at the end and whose vectors no alignment
 
 

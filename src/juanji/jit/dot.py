@@ -33,7 +33,6 @@ class DotCode:
     total: str
     axes: int
     stride: int  # along the innermost axis
-    unit: bool  # whether neighbours of x along the innermost axis lie together
     rows: int
     features: int
 
@@ -55,7 +54,7 @@ def emit_dot(code: DotCode, target: Target) -> str:
         a = Arguments(e, row, code.names)
         with e.loop(a["begin"], a["end"]) as item:
             _item(e, code, a, item)
-    line_filler(e, Line(code.x, SCALARS[code.total], code.stride, code.unit, code.axes), code.names)
+    line_filler(e, Line(code.x, SCALARS[code.total], code.stride, True, code.axes), code.names)
     return e.text()
 
 
