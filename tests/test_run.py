@@ -235,9 +235,11 @@ SOON = 2.0  # seconds; the machine may be busy with other tests
 def test_ctrl_c_ends_a_long_call(name: str, threads: int) -> None:
     x, w, arguments = LONG[name]
     code = f"""
+import signal
 import time
 import numpy as np
 import juanji as jj
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
 x, w = np.zeros({x}, np.float32), np.zeros({w}, np.float32)
 plan = jj.plan(x.shape, w.shape, {arguments})
 plan.code

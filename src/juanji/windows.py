@@ -217,7 +217,7 @@ def sliding(
     dilation: tuple[int, ...],
     padding: tuple[tuple[int, int], ...],
     ceil: bool,
-) -> tuple[Axis, ...]:
+) -> tuple[Sliding, ...]:
     """The axes of pooling with a window that slides along all of them."""
     per_axis = zip(size, window, stride, dilation, padding, strict=True)
     return tuple(Sliding(n, k, s, d, low, high, ceil) for n, k, s, d, (low, high) in per_axis)
