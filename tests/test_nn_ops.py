@@ -81,6 +81,7 @@ CASES: list[tuple[Operator, Sequence[Shape]]] = [
     (nn.Resize(scale=2), [PICTURE]),
     (nn.Resize(size=(5, 9), mode="linear"), [PICTURE]),
     (nn.Resize(size=4, mode="linear", align_corners=True), [VOLUME]),
+    (nn.Resize(mode="linear"), [PICTURE, (2, 1, 9, 4)]),
     (nn.Constant(np.arange(6.0).reshape(1, 6), trained=True), []),
 ]  # fmt: skip
 IDS = [f"{i}-{op}" for i, (op, _) in enumerate(CASES)]
@@ -173,7 +174,8 @@ def test_outputs_depend_on_what_they_see_and_on_nothing_else(op: Operator, shape
         if isinstance(op, nn.Conv) and op.activation is None and op.groups == 1:
             inside = tuple(slice(max(a, 0), min(b, size - 1) + 1) for (a, b), size in zip(box, x.shape[2:], strict=True))
             ends = dx[(slice(None), slice(None), *inside)]
-            assert ends[(0, 0, *(0,) * len(box))] and ends[(0, 0, *(-1,) * len(box))]
+            assert ends[(0, 0, *(0,) * len(box))]
+            assert ends[(0, 0, *(-1,) * len(box))]
 
 
 def test_unpool_puts_values_back_where_they_were_found() -> None:

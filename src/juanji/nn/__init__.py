@@ -1,12 +1,13 @@
 """Networks: graphs of operators that run, train, save and open up."""
 
-from juanji.nn.graph import Graph, Sequential
+from juanji.nn import losses, models, operator
+from juanji.nn.graph import Graph, Sequential, load
 from juanji.nn.initial import Fill, Given, Glorot, He, Normal
 from juanji.nn.losses import huber, sigmoid_cross_entropy, softmax_cross_entropy, squared_error
 from juanji.nn.moves import Constant, Crop, Flatten, Pad, Reshape, Resize
 from juanji.nn.nodes import Input, Node
 from juanji.nn.norms import BatchNorm, Dropout, GroupNorm, LayerNorm
-from juanji.nn.operator import OPERATORS, Operator
+from juanji.nn.operator import OPERATORS, Back, Operator
 from juanji.nn.ops import (
     GELU,
     Add,
@@ -30,6 +31,11 @@ from juanji.nn.preprocessing import Preprocessing
 from juanji.nn.tape import Gradients, Tape
 
 __all__ = [
+    "load",
+    "models",
+    "losses",
+    "operator",
+    "Back",
     "AdaptivePool",
     "Add",
     "AvgPool",

@@ -7,39 +7,8 @@ A transposed convolution reads backwards: its output p gets what inputs q with q
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING
-
-from juanji.describe import describe, per_axis
-from juanji.gradients import transposed
-from juanji.nn.operator import Box, Shape, spatial
+from juanji.nn.operator import Box
 from juanji.spec import Convolution, span
-
-if TYPE_CHECKING:
-    from juanji.nn.ops import Conv, ConvTranspose
-
-
-@lru_cache(maxsize=1024)
-def conv_spec(op: Conv, shape: Shape) -> Convolution:
-    """The description of a convolution for an input of this shape."""
-    weight = op.parameters(shape)["weight"].shape
-    return describe(shape, weight, bias=bool(op.has_bias), activation=op.activation, **op.options(shape))
-
-
-def conv_shape(op: Conv, shape: Shape, kernel: tuple[int, ...]) -> Shape:
-    """The output's shape, which does not depend on how weights are shared."""
-    options = {**op.options(shape), "sharing": "shared"}
-    return describe(shape, (op.features, shape[1] // options["groups"], *kernel), **options).y_shape
-
-
-@lru_cache(maxsize=1024)
-def transposed_spec(op: ConvTranspose, shape: Shape) -> Convolution:
-    """The convolution whose transpose takes an input of this shape."""
-    kernel = per_axis("size", op.size, spatial(op, shape), 1)
-    return transposed(
-        shape, (shape[1], op.features // op.groups, *kernel), output_padding=op.output_padding, bias=bool(op.has_bias), sharing="shared",
-        layout="channels_first", weight_layout=None, activation=op.activation, **op.options,
-    )  # fmt: skip
 
 
 def window_sees(spec: Convolution, box: Box) -> Box:

@@ -12,15 +12,20 @@ outputs). Parameters are arrays under "conv1.weight" and so on; an operator obje
 
 from __future__ import annotations
 
+import json
+import os
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from juanji.errors import ArgumentError, ShapeError
+from juanji.errors import ArgumentError, FormatError, JuanjiError, ShapeError
+from juanji.nn import records
+from juanji.nn.formats import safetensors_files
 from juanji.nn.losses import Loss, loss_of
 from juanji.nn.nodes import Input, Node, named, ordered, value_name
 from juanji.nn.operator import Applied, Array, Operator, Parameter, Run, Shape, Source, Symbol
@@ -28,6 +33,7 @@ from juanji.nn.preprocessing import BYTES, Preprocessing
 from juanji.nn.tape import Tape
 
 InputShape = tuple[int | None, ...] | None
+RECORD, VERSION = "juanji.graph", 1  # the metadata that holds a network, and its form
 
 
 class Graph:
@@ -169,6 +175,42 @@ class Graph:
             net.set_arrays({key: array.copy() for key, array in (self._trained | self._fixed).items()})
         return net
 
+    # On disk -----------------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network as safetensors: its arrays, and in the metadata the graph. The file appears whole or not at all."""
+        safetensors_files.write(path, self.parameters | self.buffers, {RECORD: json.dumps(self.record_of())})
+
+    def record_of(self) -> dict[str, Any]:
+        """The network without its arrays, as what JSON can hold."""
+        return {
+            "version": VERSION,
+            "inputs": records.plain(self.inputs),
+            "nodes": records.of_nodes(self.nodes),
+            "outputs": self.outputs,
+            "preprocessing": None if self.preprocessing is None else records.plain(asdict(self.preprocessing)),
+            "classes": records.plain(self.classes),
+            "dtype": self.dtype.name,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any], arrays: Mapping[str, Array]) -> Graph:
+        """The network of a record and its arrays. Raises FormatError for a record of another kind."""
+        if record["version"] != VERSION:
+            raise FormatError(f"version {record['version']!r} is not {VERSION}")
+        preprocessing = record["preprocessing"]
+        net = cls.of_nodes(
+            records.tuples(record["inputs"]),
+            records.nodes(record["nodes"]),
+            record["outputs"],
+            preprocessing=None if preprocessing is None else Preprocessing(**records.tuples(preprocessing)),
+            classes=record["classes"],
+        )
+        net.dtype, net.seed = np.dtype(record["dtype"]), int(record["seed"])
+        net.set_arrays({key: array.copy() for key, array in arrays.items()})
+        return net
+
     # Shapes and counts -------------------------------------------------------------------------------------------------------
 
     def shapes(self, *shapes: Sequence[int], batch: int = 1) -> dict[str, Shape]:
@@ -222,14 +264,12 @@ class Graph:
         return {name: found[value][0] if single else found[value] for name, value in self.outputs.items()}
 
     def features(self, x: npt.ArrayLike | Mapping[str, npt.ArrayLike], names: Iterable[str]) -> dict[str, Array]:
-        """What the named layers give for an input."""
-        wanted = list(names)
-        for name in wanted:
-            if name not in self.inputs:
-                self.node(name)
+        """What the named layers give for an input; a name may also be that of any value."""
+        made = {*self.inputs, *(name for node in self.nodes for name in node.outputs)}
+        wanted = {name: name if name in made else self.node(name).outputs[0] for name in names}
         values, single = self._prepared(x)
-        found = self._walk(values, Run(), set(wanted))
-        return {name: found[name][0] if single else found[name] for name in wanted}
+        found = self._walk(values, Run(), set(wanted.values()))
+        return {name: found[value][0] if single else found[value] for name, value in wanted.items()}
 
     def record(
         self, x: npt.ArrayLike | Mapping[str, npt.ArrayLike], *, training: bool = False, step: int = 0, seed: int = 0
@@ -237,7 +277,8 @@ class Graph:
         """A run that remembers what the way back needs. step, seed: what dropout draws from, for each node anew."""
         values, _ = self._prepared(x)
         saved: dict[str, Any] = {}
-        return Tape(self, self._walk(values, Run(training, (seed, step)), None, saved), saved)
+        found = self._walk(values, Run(training, (seed, step)), None, saved)
+        return Tape(self.nodes, self.arrays_of, self._trained, found, saved)
 
     def gradients(self, x: npt.ArrayLike, target: npt.ArrayLike, loss: str | Loss = "softmax_cross_entropy") -> dict[str, Array]:
         """The gradient of the mean loss in every parameter, as in inference: no dropout, running statistics."""
@@ -257,7 +298,7 @@ class Graph:
             single = own is not None and array.ndim == len(own)
             array = array[None] if single else array
             singles.add(single)
-            if array.ndim < 2:
+            if array.ndim < 2 and own is None:
                 raise ShapeError(f"{name} has shape {array.shape}, but must be (N, C, ...)")
             self._check_shape(name, own, array.shape[1:])
             if array.dtype.kind in "iub" and self.preprocessing is not None:
@@ -276,10 +317,10 @@ class Graph:
     def _walk(self, values: dict[str, Array], run: Run, keep: set[str] | None, saved: dict[str, Any] | None = None) -> dict[str, Array]:
         """Run every node in order. keep: the values that are wanted; others are let go after their last use. None keeps all."""
         left = Counter(name for node in self.nodes for name in node.inputs)
-        for i, node in enumerate(self.nodes):
+        for node in self.nodes:
             inputs = [values[name] for name in node.inputs]
             with named(node):
-                y, kept = node.op.forward(self.arrays_of(node), *inputs, run=Run(run.training, (*run.seed, i)))
+                y, kept = node.op.forward(self.arrays_of(node), *inputs, run=Run(run.training, (*run.seed, zlib.crc32(node.name.encode()))))
             values.update(zip(node.outputs, y if node.op.outputs > 1 else (y,), strict=True))
             if saved is not None:
                 saved[node.name] = kept
@@ -302,3 +343,17 @@ class Sequential(Graph):
         for op in operators:
             y = op(y)
         super().__init__(x, y, **options)
+
+
+def load(path: str | os.PathLike[str]) -> Graph:
+    """The network that `save` wrote.
+
+    Raises FileError or FormatError for a file that is missing, damaged or holds no network.
+    """
+    arrays, metadata = safetensors_files.read(path)
+    if RECORD not in metadata:
+        raise FormatError(f"{os.fspath(path)}: holds arrays but no network; nn.models.get(name, weights=path) puts them into one")
+    try:
+        return Graph.of_record(json.loads(metadata[RECORD]), arrays)
+    except (JuanjiError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise FormatError(f"{os.fspath(path)}: {RECORD}: describes no network: {error}") from error

@@ -181,7 +181,7 @@ class Crop(Operator):
 
 @dataclass(frozen=True, eq=False)
 class Resize(Operator):
-    """Spatial axes in another size: size or scale, each one for all axes or one for each.
+    """Spatial axes in another size: size or scale, each one for all axes or one for each; or, with neither, that of a second input.
 
     mode: "nearest" or "linear" (bilinear for pictures), along each axis. Output element o lies at i = (o + ½)·S/S' − ½ of the input;
     with align_corners at o·(S − 1)/(S' − 1). "nearest" takes floor(o·S/S'), as PyTorch does. Linear weights: 1 − t and t of the two
@@ -196,15 +196,19 @@ class Resize(Operator):
 
     def __post_init__(self) -> None:
         one_of("mode", self.mode, ("nearest", "linear"))
-        if (self.size is None) == (self.scale is None):
+        if self.size is not None and self.scale is not None:
             raise ArgumentError(f"size (={self.size!r}) or scale (={self.scale!r}) must be given, not both")
 
     def shape(self, *shapes: Shape) -> Shape:
         n = spatial(self, shapes[0])
         if self.size is not None:
             return (*shapes[0][:2], *per_axis("size", self.size, n, 1))
+        if self.scale is None:
+            if len(shapes) != 2:
+                raise ArgumentError(f"{self} takes a size, a scale, or a second input whose size it takes")
+            return (*shapes[0][:2], *shapes[1][2:])
         scales = self.scale if isinstance(self.scale, Sequence) else (self.scale,) * n
-        found = tuple(math.floor(size * float(scale or 0)) for size, scale in zip(shapes[0][2:], scales, strict=True))
+        found = tuple(math.floor(size * float(scale)) for size, scale in zip(shapes[0][2:], scales, strict=True))
         if min(found) < 1:
             raise ShapeError(f"{self} leaves nothing of an input {shapes[0]}")
         return (*shapes[0][:2], *found)
@@ -213,9 +217,8 @@ class Resize(Operator):
         return sampled(size, to, self.mode, self.align_corners)
 
     def forward(self, p: Parameters, *inputs: Array, run: Run) -> tuple[Array, Any]:
-        (x,) = inputs
-        y = x
-        for axis, to in enumerate(self.shape(x.shape)[2:], start=2):
+        x = y = inputs[0]
+        for axis, to in enumerate(self.shape(*(value.shape for value in inputs))[2:], start=2):
             low, high, t = self._along(x.shape[axis], to)
             if to == x.shape[axis] and not t.any() and (low == np.arange(to)).all():
                 continue
@@ -234,15 +237,15 @@ class Resize(Operator):
             np.add.at(matrix, (low, outputs), 1 - t)
             np.add.at(matrix, (high, outputs), t)
             dy = np.moveaxis(np.moveaxis(dy, axis, -1) @ matrix.T, -1, axis)
-        return Back((dy,))
+        return Back((dy, *(None,) * (len(wanted) - 1)))
 
     def sees(self, box: Box, *shapes: Shape) -> tuple[Box, ...]:
         found = []
-        for (first, last), size, to in zip(box, shapes[0][2:], self.shape(shapes[0])[2:], strict=True):
+        for (first, last), size, to in zip(box, shapes[0][2:], self.shape(*shapes)[2:], strict=True):
             low, high, t = self._along(size, to)
             a, b = max(first, 0), min(last, to - 1)
             found.append((int(low[a]), int(high[b] if t[b] else low[b])))
-        return (tuple(found),)
+        return (tuple(found), *(((0, -1),) * len(box) for _ in shapes[1:]))
 
 
 @lru_cache(maxsize=256)

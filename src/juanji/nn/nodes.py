@@ -70,8 +70,8 @@ def ordered(names: dict[Source | Applied, str], outputs: Iterable[Symbol]) -> tu
             stem = name or op.stem
             counts[stem] += 1
             name = f"{stem}{counts[stem]}"
-        if name in names.values() or ":" in name or "." in name:
-            raise ArgumentError(f"name (={name!r}) must be one that no other layer has, without ':' and '.'")
+        if name in names.values() or ":" in name:
+            raise ArgumentError(f"name (={name!r}) must be one that no other layer has, without ':'")
         names[applied] = name
         owner = owners.setdefault(id(op), name)
         inputs = tuple(value_name(names[symbol.source], symbol.output) for symbol in applied.inputs)

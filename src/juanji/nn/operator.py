@@ -113,7 +113,7 @@ class Operator:
 
     def __str__(self) -> str:
         shown = ((f.name, getattr(self, f.name), f.default) for f in fields(self) if f.repr)
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value, default in shown if value is not default)})"
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value, default in shown if repr(value) != repr(default))})"
 
 
 @dataclass(frozen=True, eq=False)

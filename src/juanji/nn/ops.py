@@ -23,13 +23,14 @@ import numpy as np
 import numpy.typing as npt
 
 from juanji.convolution import conv
-from juanji.describe import Activation, BoundaryLike, Padding, PerAxis, per_axis
+from juanji.describe import Activation, BoundaryLike, Padding, PerAxis, describe, per_axis
 from juanji.errors import ArgumentError, ShapeError
-from juanji.gradients import conv_grad_bias, conv_grad_input, conv_grad_weight, conv_transpose
+from juanji.gradients import conv_grad_bias, conv_grad_input, conv_grad_weight, conv_transpose, transposed
 from juanji.nn.erf import erf
-from juanji.nn.geometry import conv_shape, conv_spec, transposed_sees, transposed_spec, window_sees
+from juanji.nn.geometry import transposed_sees, window_sees
 from juanji.nn.initial import Given, Initial, initial
 from juanji.nn.operator import Array, Back, Box, Operator, Parameter, Parameters, Run, Shape, same_shape, spatial, whole
+from juanji.spec import Convolution
 
 Start = Initial | str | float | npt.ArrayLike
 
@@ -86,7 +87,7 @@ class Conv(Operator):
             raise ArgumentError(f"groups (={self.groups!r}) must be 'each' or divide {shape[1]} channels and {self.features} features")
         sites: tuple[int, ...] = ()
         if self.sharing == "local":
-            sites = conv_shape(self, shape, kernel)[2:]
+            sites = describe(shape, (self.features, shape[1] // groups, *kernel), **{**options, "sharing": "shared"}).output
         elif self.sharing == "tiled":
             if self.sites is None:
                 raise ArgumentError("sites must be given with sharing='tiled': how many kernels take turns along each axis")
@@ -123,6 +124,13 @@ class Conv(Operator):
 
     def sees(self, box: Box, *shapes: Shape) -> tuple[Box, ...]:
         return (window_sees(conv_spec(self, shapes[0]), box),)
+
+
+@lru_cache(maxsize=1024)
+def conv_spec(op: Conv, shape: Shape) -> Convolution:
+    """The description of a convolution for an input of this shape."""
+    weight = op.parameters(shape)["weight"].shape
+    return describe(shape, weight, bias=bool(op.has_bias), activation=op.activation, **op.options(shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,12 +205,22 @@ class ConvTranspose(Operator):
         return (transposed_sees(transposed_spec(self, shapes[0]), box),)
 
 
+@lru_cache(maxsize=1024)
+def transposed_spec(op: ConvTranspose, shape: Shape) -> Convolution:
+    """The convolution whose transpose takes an input of this shape."""
+    kernel = per_axis("size", op.size, spatial(op, shape), 1)
+    return transposed(
+        shape, (shape[1], op.features // op.groups, *kernel), output_padding=op.output_padding, bias=bool(op.has_bias), sharing="shared",
+        layout="channels_first", weight_layout=None, activation=op.activation, **op.options,
+    )  # fmt: skip
+
+
 @dataclass(frozen=True, eq=False)
 class Filter(Operator):
     """One fixed kernel over every channel alike, not trained: a Gaussian after a layer of features, say. Size and channels stay."""
 
     stem: ClassVar[str] = "filter"
-    kernel: npt.ArrayLike = field(metadata={"saved": False}, repr=False)
+    kernel: npt.ArrayLike = field(repr=False)
     stride: PerAxis = 1
     padding: Padding = "same"
     boundary: BoundaryLike = "reflect"
@@ -480,7 +498,7 @@ def sigmoid(x: Array) -> Array:
 # Joining -------------------------------------------------------------------------------------------------------------------
 
 
-def _unrepeated(gradient: Array, shape: Shape) -> Array:
+def unrepeated(gradient: Array, shape: Shape) -> Array:
     """The sum over the axes along which an input of this shape was repeated."""
     if gradient.shape == shape:
         return gradient
@@ -489,7 +507,7 @@ def _unrepeated(gradient: Array, shape: Shape) -> Array:
     return gradient.sum(axis=axes, keepdims=True).reshape(shape)
 
 
-def _broadcast(op: Operator, shapes: tuple[Shape, ...]) -> Shape:
+def broadcast(op: Operator, shapes: tuple[Shape, ...]) -> Shape:
     try:
         return np.broadcast_shapes(*shapes)
     except ValueError:
@@ -503,7 +521,7 @@ class Add(Operator):
     stem: ClassVar[str] = "add"
 
     def shape(self, *shapes: Shape) -> Shape:
-        return _broadcast(self, shapes)
+        return broadcast(self, shapes)
 
     def forward(self, p: Parameters, *inputs: Array, run: Run) -> tuple[Array, Any]:
         y = inputs[0] + inputs[1] if len(inputs) > 1 else inputs[0]
@@ -512,10 +530,10 @@ class Add(Operator):
         return y, tuple(x.shape for x in inputs)
 
     def backward(self, p: Parameters, saved: Any, dy: Array, wanted: tuple[bool, ...]) -> Back:
-        return Back(tuple(_unrepeated(dy, shape) if want else None for shape, want in zip(saved, wanted, strict=True)))
+        return Back(tuple(unrepeated(dy, shape) if want else None for shape, want in zip(saved, wanted, strict=True)))
 
     def sees(self, box: Box, *shapes: Shape) -> tuple[Box, ...]:
-        return _repeated_sees(box, shapes)
+        return repeated_sees(box, shapes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -527,7 +545,7 @@ class Multiply(Operator):
     def shape(self, *shapes: Shape) -> Shape:
         if len(shapes) != 2:
             raise ArgumentError(f"{self} takes two inputs, not {len(shapes)}")
-        return _broadcast(self, shapes)
+        return broadcast(self, shapes)
 
     def forward(self, p: Parameters, *inputs: Array, run: Run) -> tuple[Array, Any]:
         a, b = inputs
@@ -535,16 +553,16 @@ class Multiply(Operator):
 
     def backward(self, p: Parameters, saved: Any, dy: Array, wanted: tuple[bool, ...]) -> Back:
         a, b = saved
-        return Back((_unrepeated(dy * b, a.shape) if wanted[0] else None, _unrepeated(dy * a, b.shape) if wanted[1] else None))
+        return Back((unrepeated(dy * b, a.shape) if wanted[0] else None, unrepeated(dy * a, b.shape) if wanted[1] else None))
 
     def macs(self, *shapes: Shape) -> int:
-        return math.prod(_broadcast(self, shapes))
+        return math.prod(broadcast(self, shapes))
 
     def sees(self, box: Box, *shapes: Shape) -> tuple[Box, ...]:
-        return _repeated_sees(box, shapes)
+        return repeated_sees(box, shapes)
 
 
-def _repeated_sees(box: Box, shapes: tuple[Shape, ...]) -> tuple[Box, ...]:
+def repeated_sees(box: Box, shapes: tuple[Shape, ...]) -> tuple[Box, ...]:
     """Along repeated axes every element depends on the one there is."""
     longest = max(shapes, key=len)
 

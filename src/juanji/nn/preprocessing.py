@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from juanji.data import pictures
+from juanji.errors import ShapeError
+
 Array = npt.NDArray[Any]
 
 
@@ -31,5 +34,24 @@ class Preprocessing:
         y: Array = (x.astype(np.float32) - mean) / deviation
         return y
 
+    def picture(self, image: npt.ArrayLike, channels: int) -> Array:
+        """A picture H×W, or H×W×C with or without alpha, as the network takes it: (1, channels, h, w), in the picture's type.
+
+        Raises ShapeError for what is no picture.
+        """
+        array = np.asarray(image)
+        if array.ndim not in (2, 3) or 0 in array.shape:
+            raise ShapeError(f"the picture has shape {array.shape}, but must be H×W or H×W×C")
+        layers = pictures.layered(array, channels)
+        if self.size is not None:
+            height, width = layers.shape[1:]
+            scale = max(size / self.crop / length for size, length in zip(self.size, (height, width), strict=True))
+            whole = [max(size, round(length * scale)) for size, length in zip(self.size, (height, width), strict=True)]
+            layers = pictures.resized(layers, whole)
+            top, left = ((length - size) // 2 for length, size in zip(whole, self.size, strict=True))
+            layers = layers[:, top : top + self.size[0], left : left + self.size[1]]
+        return layers[None]
+
 
 BYTES = Preprocessing()  # 0 … 255 becomes 0 … 1
+IMAGENET = Preprocessing((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), (224, 224), 0.875)  # as torchvision's networks were trained

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from juanji.errors import ArgumentError
-from juanji.nn.nodes import named
+from juanji.nn.nodes import Node, named
 from juanji.nn.operator import Array, Back, Operator
-
-if TYPE_CHECKING:
-    from juanji.nn.graph import Graph
 
 Rule = Callable[[Operator, Mapping[str, Array], Any, Any, tuple[bool, ...]], Back]
 
@@ -27,9 +24,11 @@ class Gradients(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Tape:
-    """A run that was recorded. values: of every name; saved: what each node's backward needs."""
+    """A run that was recorded. values: of every name; saved: what each node's backward needs; parameters: what trains."""
 
-    graph: Graph
+    nodes: tuple[Node, ...]
+    arrays_of: Callable[[Node], Mapping[str, Array]]
+    parameters: Mapping[str, Array]
     values: dict[str, Array]
     saved: dict[str, Any]
 
@@ -46,20 +45,20 @@ class Tape:
         gradients: ∂L/∂value by name. to: names of values whose gradients are wanted beside those of the parameters.
         rules: by kind of operator, a way back that takes the place of its own (guided back-propagation and its kin).
         """
-        wanted, net = set(to), self.graph
+        wanted = set(to)
         unknown = {*gradients, *wanted} - self.values.keys()
         if unknown:
             raise ArgumentError(f"{min(unknown)!r} is no value of this network; its values are {', '.join(self.values)}")
         needed = self._needed(wanted, parameters)
         flowing = dict(gradients)
         found: dict[str, Array] = {}
-        for node in reversed(net.nodes):
+        for node in reversed(self.nodes):
             arriving = [flowing.pop(name, None) if name not in wanted else flowing.get(name) for name in node.outputs]
             if all(dy is None for dy in arriving) or not (needed & {*node.inputs, node.name + "."}):
                 continue
             rule = (rules or {}).get(type(node.op))
             want = tuple(name in needed for name in node.inputs)
-            own = net.arrays_of(node)
+            own = self.arrays_of(node)
             with named(node):
                 dy = tuple(arriving) if node.op.outputs > 1 else arriving[0]
                 saved = self.saved[node.name]
@@ -72,15 +71,15 @@ class Tape:
                     key = f"{node.owner}.{name}"
                     found[key] = found[key] + gradient if key in found else gradient
         if parameters:
-            for key, array in net.parameters.items():
+            for key, array in self.parameters.items():
                 if key not in found:  # nothing of it reaches the loss
                     found[key] = np.zeros_like(array)
         return Gradients({name: flowing.get(name, np.zeros_like(self.values[name])) for name in wanted}, found)
 
     def _needed(self, wanted: set[str], parameters: bool) -> set[str]:
         """The values that a gradient must pass through; "node." stands for a node's own parameters."""
-        needed, owners = set(wanted), {key.rpartition(".")[0] for key in self.graph.parameters} if parameters else set()
-        for node in self.graph.nodes:
+        needed, owners = set(wanted), {key.rpartition(".")[0] for key in self.parameters} if parameters else set()
+        for node in self.nodes:
             if node.owner in owners:
                 needed |= {node.name + ".", *node.outputs}
             if needed & set(node.inputs):
