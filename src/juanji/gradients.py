@@ -16,6 +16,7 @@ and `conv_grad_weight(dy, x)` in its weights, with the same arguments.
 from __future__ import annotations
 
 import inspect
+import math
 import operator
 from collections.abc import Iterable
 from dataclasses import replace
@@ -94,7 +95,7 @@ def conv_transpose(
     single = x.ndim == spatial_axes(w.shape, plain(sharing)) + 1
     if single:
         x, out = x[None], batched(out)
-    chosen = planned(_transposed, (x.shape, w.shape, x.dtype, w.dtype, bias is not None), options, algorithm, precision)
+    chosen = planned(transposed_plan, (x.shape, w.shape, x.dtype, w.dtype, bias is not None), options, algorithm, precision)
     y = chosen(x, w, bias, out=out, threads=threads)
     return y[0] if single else y
 
@@ -185,20 +186,24 @@ def conv_grad_weight(
     return chosen(x, dy, out=out, threads=threads)
 
 
+_WEIGHT_ARGUMENTS = frozenset(inspect.signature(conv_grad_weight).parameters)
+
+
 def conv_grad_bias(
     dy: npt.ArrayLike, bias_shape: Shape | None = None, *, sharing: str = "shared", layout: str = "channels_first", **same: Any
 ) -> Array:
     """The gradient in the bias of Σ dy·conv(x, w, bias): the sum of dy over batch and positions.
 
     bias_shape: (O,), also if it is missing; with tiled and local weights (*T, O), each over the positions p with p mod T = its site.
-    dy has its batch. Floats are summed in float64 and keep their type; integers give int64, saturated. The other arguments of
-    `conv_grad_weight` are accepted, so that both can be given the same ones; they change nothing here.
+    dy has its batch. Floats are summed in float64 and keep their type, float32 over each sample's positions pairwise in float32;
+    integers give int64, saturated. The other arguments of `conv_grad_weight` are accepted, so that both can be given the same ones;
+    they change nothing here.
 
     >>> conv_grad_bias(np.ones((2, 3, 4, 5)))
     array([40., 40., 40.])
     """
     dy = operand("dy", dy, least=3)
-    unknown = same.keys() - inspect.signature(conv_grad_weight).parameters.keys()
+    unknown = same.keys() - _WEIGHT_ARGUMENTS
     if unknown:
         raise ArgumentError(f"{min(unknown)} is no argument of a convolution's gradients")
     for name, value, valid in (("layout", layout, LAYOUTS), ("sharing", sharing, SHARINGS)):
@@ -215,6 +220,9 @@ def conv_grad_bias(
     fits = len(sites) == len(positions) and all(1 <= t <= p for t, p in zip(sites, positions, strict=True))
     if shape[-1:] != (features,) or not fits:
         raise ShapeError(f"bias_shape (={shape}) must be ({features},), or have one site axis per axis of {tuple(positions)} before it")
+    if dy.dtype == np.float32 and math.prod(sites) == 1 and layout == "channels_first":
+        planes = np.moveaxis(dy, -1, 1).reshape(len(dy), features, math.prod(positions))
+        return planes.sum(axis=2).sum(axis=0, dtype=np.float64).astype(dy.dtype).reshape(shape)
     if dy.dtype.kind in "fcV":
         wide = np.dtype(np.complex128 if dy.dtype.kind == "c" else np.float64)
         return _per_site(dy, sites, wide).reshape(shape).astype(dy.dtype)
@@ -257,7 +265,7 @@ def _checked(spec: Convolution, dy_shape: tuple[int, ...], given: str) -> Convol
     return spec
 
 
-def _transposed(
+def transposed_plan(
     x_shape: Any, w_shape: Any, x_dtype: Any, w_dtype: Any, bias: bool, algorithm: str, precision: str, *,
     output_padding: Any, out_dtype: Any, **options: Any,
 ) -> AnyPlan:  # fmt: skip
@@ -333,4 +341,4 @@ def _shape(name: str, shape: Any) -> tuple[int, ...]:
         raise ArgumentError(f"{name} (={shape!r}) must be a sequence of integers") from None
 
 
-__all__ = ["conv_grad_bias", "conv_grad_input", "conv_grad_weight", "conv_transpose", "transposed"]
+__all__ = ["conv_grad_bias", "conv_grad_input", "conv_grad_weight", "conv_transpose", "transposed", "transposed_plan"]

@@ -25,7 +25,9 @@ import numpy.typing as npt
 
 from juanji.errors import ArgumentError, FormatError, JuanjiError, ShapeError
 from juanji.nn import records
+from juanji.nn.compiled import Compiled
 from juanji.nn.formats import safetensors_files
+from juanji.nn.fusing import fused
 from juanji.nn.losses import Loss, loss_of
 from juanji.nn.nodes import Input, Node, named, ordered, value_name
 from juanji.nn.operator import Applied, Array, Operator, Parameter, Run, Shape, Source, Symbol
@@ -280,6 +282,31 @@ class Graph:
         found = self._walk(values, Run(training, (seed, step)), None, saved)
         return Tape(self.nodes, self.arrays_of, self._trained, found, saved)
 
+    def compile(self, *shapes: Sequence[int], layout: str | None = None, threads: int | None = None) -> Compiled:
+        """The network fused and planned for inputs of these shapes (without the batch; those of the inputs unless said).
+
+        layout: what values inside lie in, "channels_first" or "channels_last"; the one that is expected to be faster unless said.
+        """
+        known = self.shapes(*shapes)
+        if not self.built:
+            self.build(*shapes)
+        sizes = [known[name][1:] for name in self.inputs]
+
+        def prepare(inputs: Any) -> tuple[dict[str, Array], bool]:
+            named_inputs = inputs if isinstance(inputs, Mapping) else dict(zip(self.inputs, inputs, strict=True))
+            values, single = self._prepared(named_inputs, sizes)
+            return values, single
+
+        return Compiled(
+            fused(self.nodes, self.arrays_of, self.outputs.values()),
+            self.outputs,
+            lambda batch: self.shapes(*sizes, batch=batch),
+            prepare,
+            self.dtype,
+            layout=layout,
+            threads=threads,
+        )
+
     def gradients(self, x: npt.ArrayLike, target: npt.ArrayLike, loss: str | Loss = "softmax_cross_entropy") -> dict[str, Array]:
         """The gradient of the mean loss in every parameter, as in inference: no dropout, running statistics."""
         tape = self.record(x)
@@ -287,13 +314,15 @@ class Graph:
         _, dy = loss_of(loss)(tape.values[output], np.asarray(target))
         return tape.backward({output: dy}).parameters
 
-    def _prepared(self, x: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> tuple[dict[str, Array], bool]:
-        """Inputs as floats with a batch, by name, and whether they came without one."""
+    def _prepared(
+        self, x: npt.ArrayLike | Mapping[str, npt.ArrayLike], sizes: Sequence[Shape] | None = None
+    ) -> tuple[dict[str, Array], bool]:
+        """Inputs as floats with a batch, by name, and whether they came without one. sizes: what they must have, if not their own."""
         given = x if isinstance(x, Mapping) else {next(iter(self.inputs)): x}
         if given.keys() != self.inputs.keys():
             raise ArgumentError(f"inputs must be named {', '.join(self.inputs)}, not {', '.join(map(str, given))}")
         values, singles = {}, set()
-        for name, own in self.inputs.items():
+        for name, own in self.inputs.items() if sizes is None else zip(self.inputs, sizes, strict=True):
             array = np.asarray(given[name])
             single = own is not None and array.ndim == len(own)
             array = array[None] if single else array
@@ -354,6 +383,6 @@ def load(path: str | os.PathLike[str]) -> Graph:
     if RECORD not in metadata:
         raise FormatError(f"{os.fspath(path)}: holds arrays but no network; nn.models.get(name, weights=path) puts them into one")
     try:
-        return Graph.of_record(json.loads(metadata[RECORD]), arrays)
+        return Graph.of_record(json.loads(str(metadata[RECORD])), arrays)
     except (JuanjiError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise FormatError(f"{os.fspath(path)}: {RECORD}: describes no network: {error}") from error

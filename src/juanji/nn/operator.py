@@ -66,7 +66,7 @@ class Operator:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if not cls.__name__.startswith("_"):
+        if cls.stem and not cls.__name__.startswith("_"):
             OPERATORS[cls.__name__] = cls
 
     def __call__(self, *inputs: Symbol) -> Symbol:

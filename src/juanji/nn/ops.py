@@ -337,7 +337,7 @@ def slope_of(activation: Activation, y: Array) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class _Activation(Operator):
+class Activated(Operator):
     """An activation whose derivative follows from its result."""
 
     def apply(self, x: Array) -> Array:
@@ -358,7 +358,7 @@ class _Activation(Operator):
 
 
 @dataclass(frozen=True, eq=False)
-class ReLU(_Activation):
+class ReLU(Activated):
     """max(x, 0)."""
 
     stem: ClassVar[str] = "relu"
@@ -368,7 +368,7 @@ class ReLU(_Activation):
 
 
 @dataclass(frozen=True, eq=False)
-class ReLU6(_Activation):
+class ReLU6(Activated):
     """min(max(x, 0), 6)."""
 
     stem: ClassVar[str] = "relu6"
@@ -378,7 +378,7 @@ class ReLU6(_Activation):
 
 
 @dataclass(frozen=True, eq=False)
-class LeakyReLU(_Activation):
+class LeakyReLU(Activated):
     """x where it is positive, slope·x elsewhere."""
 
     stem: ClassVar[str] = "leaky"
@@ -393,7 +393,7 @@ class LeakyReLU(_Activation):
 
 
 @dataclass(frozen=True, eq=False)
-class Sigmoid(_Activation):
+class Sigmoid(Activated):
     """1 / (1 + e⁻ˣ)."""
 
     stem: ClassVar[str] = "sigmoid"
@@ -403,7 +403,7 @@ class Sigmoid(_Activation):
 
 
 @dataclass(frozen=True, eq=False)
-class Tanh(_Activation):
+class Tanh(Activated):
     """The hyperbolic tangent."""
 
     stem: ClassVar[str] = "tanh"

@@ -1,0 +1,213 @@
+"""One stage of a compiled network made ready to run on arrays of known shapes in one layout: plans made, weights packed.
+
+With channels last, a value (N, C, *S) is kept as (N, *S, C). Operators for which that makes no difference, or which have a way of their
+own for it, run where values lie; the others run between two transpositions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from juanji.convolution import plan
+from juanji.gradients import transposed_plan
+from juanji.nn.fusing import Stage
+from juanji.nn.moves import Constant, Flatten, Reshape, Resize
+from juanji.nn.norms import BatchNorm
+from juanji.nn.operator import Array, Run, Shape
+from juanji.nn.ops import Activated, Add, Concatenate, Conv, ConvTranspose, Dense, HardSigmoid, Multiply, ReLU, ReLU6, SiLU
+from juanji.nn.pools import AvgPool, GlobalPool, LpPool, MaxPool, WeightedPool
+from juanji.pooling import pool
+
+Action = Callable[[Sequence[Array], Array], Any]
+
+
+class Step(NamedTuple):
+    """What a stage does: run(inputs, output). in_place: the output may be the first input's memory; view: it is, untouched."""
+
+    run: Action
+    in_place: bool = False
+    view: bool = False
+    plan: Any = None
+
+    @property
+    def seconds(self) -> float:
+        """What its plan expects, on one core; 0 if it has none."""
+        found = getattr(self.plan, "seconds", 0.0)
+        return float(found)
+
+
+def lies(shape: Shape, layout: str) -> Shape:
+    """The shape of a value as it lies in memory."""
+    return (shape[0], *shape[2:], shape[1]) if layout == "channels_last" and len(shape) > 2 else shape
+
+
+def laid(array: Array, layout: str) -> Array:
+    """A view of an array (N, C, *S) with its axes in a layout's order."""
+    return np.moveaxis(array, 1, -1) if layout == "channels_last" and array.ndim > 2 else array
+
+
+def canonical(array: Array, layout: str) -> Array:
+    """A view of a value with its axes as (N, C, *S)."""
+    return np.moveaxis(array, -1, 1) if layout == "channels_last" and array.ndim > 2 else array
+
+
+def step(stage: Stage, shapes: Sequence[Shape], made: Shape, layout: str, threads: int | None) -> Step:
+    """The stage for inputs of these shapes and an output of that one, both (N, C, *S)."""
+    op, last = stage.op, layout == "channels_last"
+    match op:
+        case Conv():
+            return _conv(op, stage, shapes[0], layout, threads)
+        case ConvTranspose():
+            return _transposed(op, stage, shapes[0], layout, threads)
+        case Dense():
+            return _dense(stage)
+        case MaxPool(places=False) | AvgPool() | LpPool() | WeightedPool():
+            return _pool(op, shapes[0], layout, threads)
+        case GlobalPool(kind="avg"):
+            return _mean(shapes[0], op.keep, layout)
+        case Flatten() | Reshape() if not last or len(shapes[0]) < 3:
+            return Step(lambda inputs, y: np.copyto(y, inputs[0].reshape(y.shape)), in_place=True, view=True)
+        case Flatten():
+            return Step(lambda inputs, y: np.copyto(y.reshape(shapes[0]), canonical(inputs[0], layout)))
+        case Constant():
+            return Step(_fixed(np.ascontiguousarray(laid(stage.arrays["value"], layout))))
+        case Concatenate() if not last or len(shapes[0]) > 2:
+            axis = op.axis % len(shapes[0])
+            at = axis if not last else len(made) - 1 if axis == 1 else max(axis - 1, 0)
+            return Step(lambda inputs, y: np.concatenate(inputs, axis=at, out=y))
+        case Add() | Multiply() if all(len(shape) == len(made) or math.prod(shape) == 1 for shape in shapes):
+            return Step(_joining(np.add if isinstance(op, Add) else np.multiply), in_place=shapes[0] == made)
+        case BatchNorm():
+            return _normalised(op, stage, len(made), layout)
+        case Resize(mode="nearest") if (times := _repeats(shapes[0], made)) is not None:
+            return Step(_repeated(times, layout))
+        case ReLU():
+            return Step(lambda inputs, y: np.maximum(inputs[0], 0, out=y), in_place=True)
+        case ReLU6():
+            return Step(lambda inputs, y: np.clip(inputs[0], 0, 6, out=y), in_place=True)
+        case Activated() | HardSigmoid() | SiLU():
+            return Step(_alone(stage), in_place=True)
+    return Step(_between(stage, layout))
+
+
+def _conv(op: Conv, stage: Stage, shape: Shape, layout: str, threads: int | None) -> Step:
+    weight, bias = stage.arrays["weight"], stage.arrays.get("bias")
+    options = {**op.options(shape), "layout": layout, "weight_layout": "OI*", "activation": op.activation}
+    chosen: Any = plan(lies(shape, layout), weight.shape, dtype=weight.dtype, bias=bias is not None, **options)
+    bound = chosen.bind(weight, bias)
+    return Step(lambda inputs, y: bound(inputs[0], out=y, threads=threads), plan=chosen)
+
+
+def _transposed(op: ConvTranspose, stage: Stage, shape: Shape, layout: str, threads: int | None) -> Step:
+    weight, bias = stage.arrays["weight"], stage.arrays.get("bias")
+    chosen: Any = transposed_plan(
+        lies(shape, layout), weight.shape, weight.dtype, weight.dtype, bias is not None, "auto", "default",
+        output_padding=op.output_padding, out_dtype=None, flip=False, sharing="shared", layout=layout, weight_layout="OI*",
+        activation=op.activation, overflow="saturate", **op.options,
+    )  # fmt: skip
+    bound = chosen.bind(weight, bias)
+    return Step(lambda inputs, y: bound(inputs[0], out=y, threads=threads), plan=chosen)
+
+
+def _dense(stage: Stage) -> Step:
+    weight, bias = np.ascontiguousarray(stage.arrays["weight"]).T, stage.arrays.get("bias")
+
+    def run(inputs: Sequence[Array], y: Array) -> None:
+        np.matmul(inputs[0], weight, out=y)
+        if bias is not None:
+            np.add(y, bias, out=y)
+
+    return Step(run)
+
+
+def _pool(op: MaxPool | AvgPool | LpPool | WeightedPool, shape: Shape, layout: str, threads: int | None) -> Step:
+    n = len(shape) - 2
+    size = (op.size,) * n if isinstance(op.size, int) else op.size
+    options = {**op.options, "layout": layout, "threads": threads}
+
+    def run(inputs: Sequence[Array], y: Array) -> None:
+        pool(inputs[0], size, out=y, **options)
+
+    return Step(run)
+
+
+def _mean(shape: Shape, keep: bool, layout: str) -> Step:
+    """The mean over all positions."""
+    axes = tuple(range(1, len(shape) - 1)) if layout == "channels_last" else tuple(range(2, len(shape)))
+    count = math.prod(shape[2:])
+
+    def run(inputs: Sequence[Array], y: Array) -> None:
+        np.add.reduce(inputs[0], axis=axes, out=y, keepdims=keep)
+        np.divide(y, count, out=y)
+
+    return Step(run)
+
+
+def _normalised(op: BatchNorm, stage: Stage, ndim: int, layout: str) -> Step:
+    p = stage.arrays
+    factor = p["weight"] / np.sqrt(p["variance"] + np.asarray(op.epsilon, p["variance"].dtype))
+    shape = (-1,) if layout == "channels_last" or ndim == 2 else (-1, *(1,) * (ndim - 2))
+    scale, offset = factor.reshape(shape), (p["bias"] - p["mean"] * factor).reshape(shape)
+
+    def run(inputs: Sequence[Array], y: Array) -> None:
+        np.multiply(inputs[0], scale, out=y)
+        np.add(y, offset, out=y)
+
+    return Step(run, in_place=True)
+
+
+def _joining(function: np.ufunc) -> Action:
+    def run(inputs: Sequence[Array], y: Array) -> None:
+        if len(inputs) == 1:
+            np.copyto(y, inputs[0])
+        for i, other in enumerate(inputs[1:]):
+            function(y if i else inputs[0], other, out=y)
+
+    return run
+
+
+def _fixed(value: Array) -> Action:
+    return lambda inputs, y: np.copyto(y, value)
+
+
+def _alone(stage: Stage) -> Action:
+    """An operator on each value alone: any layout will do."""
+
+    def run(inputs: Sequence[Array], y: Array) -> None:
+        np.copyto(y, stage.op.forward(stage.arrays, inputs[0], run=Run())[0])
+
+    return run
+
+
+def _between(stage: Stage, layout: str) -> Action:
+    """Any operator, with channels first before and after."""
+
+    def run(inputs: Sequence[Array], y: Array) -> None:
+        found = stage.op.forward(stage.arrays, *(np.ascontiguousarray(canonical(x, layout)) for x in inputs), run=Run())[0]
+        np.copyto(y, laid(found, layout))
+
+    return run
+
+
+def _repeats(shape: Shape, made: Shape) -> tuple[int, ...] | None:
+    """How often each element of an enlarged axis stands there, if that is the same for all."""
+    if any(to % size for size, to in zip(shape[2:], made[2:], strict=True)):
+        return None
+    return tuple(to // size for size, to in zip(shape[2:], made[2:], strict=True))
+
+
+def _repeated(times: tuple[int, ...], layout: str) -> Action:
+    n, first = len(times), 1 if layout == "channels_last" else 2
+
+    def run(inputs: Sequence[Array], y: Array) -> None:
+        (x,) = inputs
+        before, size, after = x.shape[:first], x.shape[first : first + n], x.shape[first + n :]
+        split = [part for pair in zip(size, times, strict=True) for part in pair]
+        once = [part for length in size for part in (length, 1)]
+        np.copyto(y.reshape(*before, *split, *after), x.reshape(*before, *once, *after))
+
+    return run
