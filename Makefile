@@ -22,7 +22,7 @@ test: .venv/.dev
 	$(BIN)/python -m pytest -n auto
 
 test-torch: .venv/.torch
-	$(BIN)/python -m pytest -n auto -m torch tests/test_interop_torch.py tests/test_peers.py
+	$(BIN)/python -m pytest -n auto -m torch tests
 
 test-jax: .venv/.jax
 	$(BIN)/python -m pytest -n auto -m jax tests/test_peers.py

@@ -209,6 +209,17 @@ def test_the_whole_plan(run: Run) -> None:
         (["explain", "conv", "--input", "3x9x9", "--kernel", "8x3x3", "--dtype", "longdouble"], 1, "not built yet"),
         (["explain", "conv", "--input", "3x9x9", "--kernel", "8x3x3", "--layout", "foo"], 2, "layout (='foo') must be one of"),
         (["explain", "conv", "--input", "3x9x9", "--kernel", "8x3x3", "--padding", "some"], 2, "padding (='some') must be one of"),
+        (["matrix", "--input", "4x4", "--kernel", "0x3"], 2, "--kernel (='0x3') must be sizes of at least 1"),
+        (["matrix", "--input", "4x4x", "--kernel", "3x3"], 2, "--input (='4x4x') must be whole numbers joined by x"),
+        (["matrix", "--input", "4x4", "--kernel", "3"], 2, "--kernel (='3') has 1 axes, but --input (='4x4') has 2"),
+        (["matrix", "--input", "2x2", "--kernel", "3x3"], 2, "kernel of size 3, but axis 0 is 2 + 0 + 0 padding = 2"),
+        (["matrix", "--input", "4x4", "--kernel", "[[1,2],[3]]"], 2, "(='[[1,2],[3]]') must be nested lists of finite numbers"),
+        (["matrix", "--input", "4x4", "--kernel", "[[1,NaN]]"], 2, "must be nested lists of finite numbers"),
+        (["matrix", "--input", "4x4", "--kernel", "[[1]]", "--channels", "2"], 2, "--kernel gives numbers, which are of one channel"),
+        (["trace", "--input", "4x4", "--kernel", "3x3", "--position", "2,0"], 2, "position (=(2, 0)) must lie inside the output 1×2×2"),
+        (["trace", "--input", "4x4", "--kernel", "3x3", "--position", "a"], 2, "--position (='a') must be whole numbers joined by commas"),
+        (["trace", "--input", "4x4", "--kernel", "3x3", "--position", "0,0", "--pool", "max", "--flip"], 2, "--flip belongs to"),
+        (["trace", "--input", "4x4", "--kernel", "3x3", "--position", "0,0", "--pool", "mean"], 2, "kind (='mean') must be one of"),
         (["frobnicate"], 2, "No such command"),
         (["info", "--frob"], 2, "--frob"),
         (["info", "--lang", "fr"], 2, "--lang"),
@@ -278,6 +289,12 @@ def test_explain_conv(run: Run) -> None:
     assert "plan    direct" in out
 
 
+def test_explain_names_the_elements_that_a_stride_leaves_unused(run: Run) -> None:
+    out = run("explain", "conv", "--input", "1x6x9", "--kernel", "1x3x2", "--stride", "2x5")[1]
+    assert "⌊(6 + 0 + 0 − 3) / 2⌋ + 1 = 2, unused: 5\n" in out
+    assert "⌊(9 + 0 + 0 − 2) / 5⌋ + 1 = 2, unused: 2…4, 7…8\n" in out
+
+
 def test_explain_figures_of_a_known_layer(run: Run) -> None:
     # 227×227×3, 96 kernels of 11×11, stride 4: 55×55×96
     common = ["explain", "conv", "--json", "--input", "3x227x227", "--kernel", "96x11x11", "--stride", "4"]
@@ -300,6 +317,43 @@ def test_explain_padding(run: Run, padding: str, output: list[int]) -> None:
     assert told["output"][2:] == output
 
 
+def test_matrix(run: Run) -> None:
+    status, out, err = run("matrix", "--input", "4x4", "--kernel", "3x3")
+    assert (status, err) == (0, "")
+    head, entries, *rows = out.splitlines()
+    assert head == "C is 4×16: outputs 1×2×2 by inputs 1×4×4"
+    assert entries == "36 non-zeros, 9 to a row"
+    assert rows[1] == "· 1 2 3 · 4 5 6 · 7 8 9 · · · ·"
+    told = json.loads(run("matrix", "--input", "4x4", "--kernel", "[[0.5, -1]]", "--padding", "1", "--boundary", "constant=2", "--json")[1])
+    assert told["shape"] == [30, 16]
+    assert told["output"] == [1, 6, 5]
+    assert told["offset"][0] == -1.0
+    outside = run("matrix", "--input", "9", "--kernel", "[-1, 2]", "--padding", "1", "--boundary", "constant=1")[1]
+    assert outside.splitlines()[2] == "the constant outside adds −1 to 2 to the outputs"
+    large = run("matrix", "--input", "32x32", "--kernel", "3x3", "--channels", "3", "--features", "16", "--lang", "zh")[1]
+    assert large.splitlines() == ["C 为 14400×3072：输出 16×30×30，输入 3×32×32", "388,800 个非零元素，每行 27 个"]
+
+
+def test_trace(run: Run) -> None:
+    common = ["trace", "--input", "[[1,2,3],[4,5,6],[7,8,9]]", "--kernel"]
+    status, out, err = run(*common, "[[0,1],[2,3]]", "--position", "0,0")
+    assert (status, err) == (0, "")
+    assert out.splitlines() == ["y[0, 0, 0, 0] ← x[0, 0, 0…1, 0…1]", "0·1 + 1·2 + 2·4 + 3·5 = 25"]
+    biased = run(*common, "[[0,1],[2,3]]", "--position", "1,1", "--bias", "-50", "--activation", "relu")[1].splitlines()
+    assert biased[2:] == ["49 + bias −50 = −1", "relu(−1) = 0"]
+    edge = run(*common, "sobel_x", "--position", "0,0", "--padding", "same", "--boundary", "edge", "--lang", "zh")[1].splitlines()
+    assert edge[1] == "[ ] 位于输入之外：edge"
+    up = run("trace", "--input", "2x2", "--kernel", "3x3", "--position", "0,1", "--transposed")[1]
+    assert "2·1 + 1·2 = 4" in up
+    assert "max(1, 2, 4, 5) = 5 = x[0, 0, 1, 1]" in run(*common, "2", "--position", "0,0", "--pool", "max")[1]
+    told = json.loads(run(*common, "[[0,1],[2,3]]", "--position", "0,0", "--bias", "1.5", "--json")[1])
+    assert [term["product"] for term in told["terms"]] == [0, 2, 8, 15]
+    assert (told["sum"], told["result"]) == (25, 26.5)
+    pooled = json.loads(run(*common, "2x2", "--position", "0,0", "--pool", "weighted", "--stride", "1", "--json")[1])
+    assert pooled["result"] == pytest.approx(3)
+    assert len(pooled["weights"]) == 4
+
+
 def test_info(run: Run) -> None:
     status, out, _ = run("info")
     assert status == 0
@@ -311,7 +365,7 @@ def test_info(run: Run) -> None:
     assert told["versions"]["llvmlite"]
 
 
-@pytest.mark.parametrize("command", [[], ["filter"], ["info"], ["explain"], ["explain", "conv"], ["bench"]])
+@pytest.mark.parametrize("command", [[], ["filter"], ["info"], ["explain"], ["explain", "conv"], ["matrix"], ["trace"], ["bench"]])
 def test_help(run: Run, command: list[str]) -> None:
     status, out, _ = run(*command, "--help")
     assert status == 0
@@ -336,9 +390,9 @@ def test_no_command_prints_help(run: Run) -> None:
 
 
 def test_bench_without_the_repository_says_where_it_is(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from juanji import cli
+    from juanji.cli import bench
 
-    monkeypatch.setattr(cli, "__file__", str(tmp_path / "lib" / "juanji" / "cli.py"))
+    monkeypatch.setattr(bench, "__file__", str(tmp_path / "lib" / "juanji" / "cli" / "bench.py"))
     status, _, err = run("bench")
     assert status == 1
     assert "clone the repository" in err

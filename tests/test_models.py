@@ -12,6 +12,7 @@ from juanji import nn
 from juanji.errors import ArgumentError, ShapeError
 from juanji.nn.formats import safetensors_files
 from juanji.nn.models import named
+from juanji.nn.models.named import unbuilt
 
 DATA = Path(os.environ.get("JUANJI_DATA") or "nowhere")
 has_weights = pytest.mark.skipif(not (DATA / "models").exists(), reason="needs JUANJI_DATA")
@@ -33,11 +34,6 @@ def count(net: nn.Graph, shape: tuple[int, ...]) -> int:
         parameters = node.op.parameters(*(shapes[name] for name in node.inputs))
         found += sum(int(np.prod(p.shape)) for name, p in parameters.items() if node.op.trains(name))
     return found
-
-
-def unbuilt(name: str) -> nn.Graph:
-    model = named.MODELS[name]
-    return model.make(model.classes, model.shape)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

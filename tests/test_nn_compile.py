@@ -43,7 +43,7 @@ def test_what_follows_a_convolution_is_folded_into_it(layout: str) -> None:
         nn.Conv(6, 3, padding=1, bias=None), nn.BatchNorm(), nn.ReLU(),
         nn.ConvTranspose(4, 3, stride=2, groups=2), nn.BatchNorm(), nn.LeakyReLU(0.2),
         nn.Conv(3, 3, sharing="local", bias=None), nn.BatchNorm(), nn.Tanh(),
-        nn.Dropout(0.5), nn.Flatten(), nn.Dense(7), nn.BatchNorm(),
+        nn.Dropout(0.5), nn.Flatten(), nn.Dense(7), nn.BatchNorm(), nn.Sigmoid(),
         shape=(4, 5, 6),
     )  # fmt: skip
     x = RANDOM.normal(size=(3, 4, 5, 6)).astype(np.float32)

@@ -6,6 +6,9 @@
     ├── DtypeError (TypeError)                an element type that has no meaning here
     ├── NotBuiltError (NotImplementedError)   a described operator that no algorithm computes yet
     ├── FileError (OSError)                   a file that is missing, damaged or of an unknown kind
+    │   └── FormatError                       a file that breaks its format; the message names the file, the place in it and the rule
+    ├── ExtraError (ImportError)              an optional package that is not installed
+    ├── DivergedError (ArithmeticError)       a training in which a number is not finite; the message names the layer
     └── CompileError (RuntimeError)           the code generator broke one of its own rules: a bug, please report it
 """
 
@@ -32,6 +35,18 @@ class NotBuiltError(JuanjiError, NotImplementedError):
 
 class FileError(JuanjiError, OSError):
     """A file that is missing, damaged or of an unknown kind."""
+
+
+class FormatError(FileError):
+    """A file that breaks a rule of its format."""
+
+
+class ExtraError(JuanjiError, ImportError):
+    """An optional package that is not installed."""
+
+
+class DivergedError(JuanjiError, ArithmeticError):
+    """A training in which a number is not finite."""
 
 
 class CompileError(JuanjiError, RuntimeError):

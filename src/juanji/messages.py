@@ -128,6 +128,106 @@ TABLE: dict[str, tuple[str, str]] = {
     "info.cores": ("cores", "核心"),
     "info.store": ("compiled code kept", "已保存的机器码"),
     "info.store.value": ("{files} files, {size}, in {folder}", "{files} 个文件，{size}，位于 {folder}"),
+    "option.network": (
+        "a model's name, the folder of a run, a file of a saved network, or an ONNX file",
+        "模型名、训练运行的文件夹、保存的网络文件或 ONNX 文件",
+    ),
+    "explain.net": (
+        "Explain a network: shapes, parameters, multiply-adds and receptive field of every layer.",
+        "说明一个网络：每层的形状、参数、乘加次数与感受野。",
+    ),
+    "explain.net.example": (
+        "Example: juanji explain net vgg-16 --layer pool5 --unit 3,3",
+        "示例：juanji explain net vgg-16 --layer pool5 --unit 3,3",
+    ),
+    "explain.net.input": (
+        "shape of the input, such as 3x224x224, if it is not the network's own",
+        "输入形状，如 3x224x224（默认用网络自己的）",
+    ),
+    "explain.net.layer": ("the receptive field of this layer instead of the table", "只给出这一层的感受野，而不是整张表"),
+    "explain.net.unit": ("which of the layer's units, such as 7,7; the middle one unless said", "层中的哪个单元，如 7,7；默认取中间的"),
+    "explain.net.unit_of": ("--unit needs --layer", "--unit 需要 --layer"),
+    "explain.net.waiting": ("{network} is counted", "正在统计 {network}"),
+    "train": ("Train a network on a data set, into a folder.", "在数据集上训练网络，结果写入文件夹。"),
+    "train.example": (
+        "Example: juanji train lenet-5 --data mnist --epochs 4 --schedule one-cycle --out run/",
+        "示例：juanji train lenet-5 --data mnist --epochs 4 --schedule one-cycle --out run/",
+    ),
+    "train.data": (
+        "the name of a data set (mnist, cifar10 ...), or a folder or file of your own",
+        "数据集名（mnist、cifar10 等），或自己的文件夹或文件",
+    ),
+    "train.out": ("the folder of the run: settings, numbers, checkpoints, the network", "训练运行的文件夹：设置、数值、检查点与网络"),
+    "train.epochs": ("how often every sample is seen", "每个样本看几遍"),
+    "train.resume": (
+        "go on with the run in that folder, with the same options, where its last checkpoint is",
+        "用相同的选项从该文件夹的最后一个检查点继续",
+    ),
+    "train.seed": (
+        "what the parameters, the order of the samples and dropout are drawn from",
+        "随机种子：参数初值、样本顺序与 dropout",
+    ),
+    "train.limit": ("at most so many samples of each part, drawn at random", "每部分最多随机取这么多样本"),
+    "train.lr": ("learning rate: 0.1 for sgd and 0.001 for adam and adamw unless said", "学习率；缺省 sgd 为 0.1，adam 与 adamw 为 0.001"),
+    "train.batch_size": ("samples in a batch", "每批样本数"),
+    "train.optimizer": ("how a step follows from the gradients", "由梯度得到更新的方法"),
+    "train.momentum": ("momentum of sgd", "sgd 的动量"),
+    "train.weight_decay": ("how much parameters are pulled towards 0", "权重衰减"),
+    "train.schedule": ("how the learning rate changes on the way", "学习率随训练的变化"),
+    "train.max_iterations": ("stop after so many steps", "最多迭代次数"),
+    "train.tol": ("stop when no parameter changed by as much in a step", "一步中所有参数的变化都小于该值时停止"),
+    "train.patience": (
+        "stop when the loss on the test part has not fallen for so many epochs, and keep the best",
+        "测试部分的损失连续这么多轮不下降时停止，并保留最好的参数",
+    ),
+    "train.loading": ("loading {data}", "正在载入 {data}"),
+    "train.start": (
+        "{network}: {parameters:,} parameters; {samples:,} samples to train, {test:,} to test",
+        "{network}：{parameters:,} 个参数；训练样本 {samples:,} 个，测试样本 {test:,} 个",
+    ),
+    "train.done": ("stopped after {iterations} steps in {epochs} epochs: {reason}", "{iterations} 步、{epochs} 轮后停止：{reason}"),
+    "train.stopped.epochs": ("all epochs are done", "已完成全部轮数"),
+    "train.stopped.max_iterations": ("the last step was reached", "已达最多迭代次数"),
+    "train.stopped.tol": ("no parameter changed any more", "参数不再变化"),
+    "train.stopped.patience": ("the test loss no longer fell", "测试损失不再下降"),
+    "train.interrupted": (
+        "stopped with a checkpoint; the same command with --resume goes on from {out}",
+        "已停止并保存检查点；用同一命令加 --resume 从 {out} 继续",
+    ),
+    "eval": ("How good a network is on a data set.", "网络在数据集上的成绩。"),
+    "eval.example": ("Example: juanji eval run/ --data mnist", "示例：juanji eval run/ --data mnist"),
+    "eval.part": ("which part of the data", "用数据的哪一部分"),
+    "eval.waiting": ("{network} is tested", "正在测试 {network}"),
+    "eval.no_graph": (
+        "{network} takes inputs of several shapes, which only Python can give it",
+        "{network} 的输入形状不固定，只能在 Python 中使用",
+    ),
+    "predict": ("What a network says of a picture.", "网络怎样看一张图片。"),
+    "predict.example": (
+        "Example: juanji predict efficientnet-lite0 photo.jpg",
+        "示例：juanji predict efficientnet-lite0 photo.jpg",
+    ),
+    "predict.photo": ("the picture", "图片"),
+    "predict.output": ("where a mask, or a class for every pixel, is written as a picture", "掩模（或每个像素的类别）图片写到哪里"),
+    "predict.top": ("how many classes are listed", "列出多少个类别"),
+    "predict.mean": (
+        "what is subtracted, one number or one for each channel, instead of the network's own",
+        "减去的均值：一个数或每通道一个",
+    ),
+    "predict.deviation": ("what is divided by, likewise", "除以的数，同上"),
+    "predict.size": ("the height and width that the picture is brought to, such as 224x224", "图片缩放到的高与宽，如 224x224"),
+    "predict.waiting": ("{network} looks at the picture", "{network} 正在看图片"),
+    "predict.no_picture": (
+        "{network} takes other inputs than one picture; use nn.from_onnx in Python",
+        "{network} 的输入不是一张图片；请在 Python 中用 nn.from_onnx",
+    ),
+    "predict.needs_output": ("the network gives a picture; -o FILE says where it goes", "网络给出的是图片；请用 -o 文件 指明写到哪里"),
+    "predict.mask": ("{share} of the pixels are above one half; written to {output}", "{share} 的像素高于二分之一；已写到 {output}"),
+    "predict.labels": ("a grey for every class; written to {output}", "每个类别一种灰度；已写到 {output}"),
+    "bad_list": (
+        "{option} (={value}) must be numbers joined by commas, such as {example}",
+        "{option}（={value}）必须是逗号分隔的数，如 {example}",
+    ),
     "explain": ("Shapes, counts and plans, without data.", "不需要数据：形状、数量与计划。"),
     "explain.conv": (
         "Explain one convolution: shapes, counts, plan and prediction.",
@@ -154,10 +254,64 @@ TABLE: dict[str, tuple[str, str]] = {
         "axis {axis}: ⌊({size} + {low} + {high} − {span}) / {stride}⌋ + 1 = {output}",
         "第 {axis} 轴：⌊({size} + {low} + {high} − {span}) / {stride}⌋ + 1 = {output}",
     ),
+    "explain.unused": (", unused: {elements}", "，未使用：{elements}"),
     "explain.counts": ("{weights:,} weights and {biases:,} biases", "{weights:,} 个权重和 {biases:,} 个偏置"),
     "explain.work": (
         "{macs:,} MACs ({flops:,} FLOPs), {bytes} moved at least: {intensity:.1f} FLOPs per byte",
         "{macs:,} 次乘加（{flops:,} FLOPs），至少搬运 {bytes}：每字节 {intensity:.1f} FLOPs",
+    ),
+    "operators.input": (
+        "Sizes joined by x, then filled with 1, 2, 3, …, or numbers such as '[[1,2],[3,4]]'.",
+        "用 x 连接的尺寸（按 1, 2, 3, … 填充），或数值，如 '[[1,2],[3,4]]'。",
+    ),
+    "operators.kernel": (
+        "Sizes joined by x, then filled with 1, 2, 3, …, numbers such as '[[0,1],[2,3]]', or a kernel's name.",
+        "用 x 连接的尺寸（按 1, 2, 3, … 填充）、数值，如 '[[0,1],[2,3]]'，或核的名称。",
+    ),
+    "operators.channels": ("Input channels, where sizes are given.", "输入通道数（仅当给出尺寸时）。"),
+    "operators.features": ("Output channels, where sizes are given.", "输出通道数（仅当给出尺寸时）。"),
+    "operators.flip": ("Turn the kernel by 180°: mathematical convolution.", "把核旋转 180°：数学上的卷积。"),
+    "operators.one_channel": (
+        "{option} gives numbers, which are of one channel; leave --channels and --features out",
+        "{option} 给出的是单通道数值；请去掉 --channels 和 --features",
+    ),
+    "operators.bad_array": (
+        "{option} (={value!r}) must be nested lists of finite numbers, all rows of one length, such as [[0,1],[2,3]]",
+        "{option}（={value!r}）必须是由有限数值组成、各行等长的嵌套列表，例如 [[0,1],[2,3]]",
+    ),
+    "operators.axes": (
+        "--kernel (={kernel!r}) has {axes} axes, but --input (={input!r}) has {others}",
+        "--kernel（={kernel!r}）有 {axes} 个轴，而 --input（={input!r}）有 {others} 个",
+    ),
+    "matrix": ("A convolution as the sparse matrix C of y = C·x.", "把卷积写成稀疏矩阵 C：y = C·x。"),
+    "matrix.example": ("Example: juanji matrix --input 4x4 --kernel 3x3", "示例：juanji matrix --input 4x4 --kernel 3x3"),
+    "matrix.shape": ("C is {shape}: outputs {outputs} by inputs {inputs}", "C 为 {shape}：输出 {outputs}，输入 {inputs}"),
+    "matrix.entries": ("{count:,} non-zeros, {each} to a row", "{count:,} 个非零元素，每行 {each} 个"),
+    "matrix.offset": (
+        "the constant outside adds {least} to {most} to the outputs",
+        "边界外的常数给各输出加上 {least} 至 {most}",
+    ),
+    "trace": ("The arithmetic of one output element, term by term.", "逐项写出一个输出元素的算式。"),
+    "trace.example": (
+        "Example: juanji trace --input '[[1,2,3],[4,5,6],[7,8,9]]' --kernel '[[0,1],[2,3]]' --position 0,0",
+        "示例：juanji trace --input '[[1,2,3],[4,5,6],[7,8,9]]' --kernel '[[0,1],[2,3]]' --position 0,0",
+    ),
+    "trace.position": (
+        "The output element, counted from 0: 1,2; with its channel in front where there are several.",
+        "输出元素的位置，从 0 起：如 1,2；有多个通道时前面加上通道号。",
+    ),
+    "trace.bias": ("Added to the sum.", "加到和上的偏置。"),
+    "trace.transposed": ("The transposed convolution (deconvolution).", "转置卷积（反卷积）。"),
+    "trace.activation": ("relu, relu6, sigmoid, tanh or leaky_relu.", "relu, relu6, sigmoid, tanh 或 leaky_relu。"),
+    "trace.pool": (
+        "Pool instead, over windows of the kernel's sizes: max, avg, lp or weighted (Gaussian).",
+        "改为池化，窗口为核的尺寸：max, avg, lp 或 weighted（高斯）。",
+    ),
+    "trace.outside": ("[ ] stands outside the input: {boundary}", "[ ] 位于输入之外：{boundary}"),
+    "trace.no_pool": ("{option} belongs to convolution, not to pooling", "{option} 属于卷积，不属于池化"),
+    "trace.bad_position": (
+        "--position (={value!r}) must be whole numbers joined by commas, such as 1,2",
+        "--position（={value!r}）必须是用逗号连接的整数，例如 1,2",
     ),
     "bench": (
         "Measure the table of named problems beside its peers. Other options go to `python -m bench`, whose --help lists them.",
@@ -169,6 +323,44 @@ TABLE: dict[str, tuple[str, str]] = {
         "bench: the benchmarks are not part of the installed package; clone the repository and run `juanji bench` from an editable install"
         " (pip install -e '.[bench]')",
         "bench：安装包不含基准测试；请克隆仓库，并以可编辑方式安装后运行 juanji bench（pip install -e '.[bench]'）",
+    ),
+    "slide": (
+        "Animate a window sliding over its input: GIF, MP4, numbered PNG or SVG frames, or a figure with a time slider.",
+        "窗口在输入上滑动的动画：GIF、MP4、逐帧 PNG 或 SVG，或带时间滑块的图窗。",
+    ),
+    "slide.input": (
+        "Sizes, such as 5x5, or 7 for a signal, filled with sample numbers; or the numbers: '[[1,2],[3,4]]'.",
+        "尺寸，如 5x5，信号如 7，以示例数填充；或直接给出数值：'[[1,2],[3,4]]'。",
+    ),
+    "slide.kernel": (
+        "Sizes, such as 3x3, filled with sample numbers; or the numbers, or a kernel's name.",
+        "尺寸，如 3x3，以示例数填充；或直接给出数值，或核的名称。",
+    ),
+    "slide.output": (
+        "Where to write: .gif, .mp4, .png, .svg. Without it a window opens.",
+        "输出文件：.gif、.mp4、.png、.svg；缺省时打开窗口。",
+    ),
+    "slide.operator": ("conv, conv_transpose, conv_grad_input or pool.", "conv、conv_transpose、conv_grad_input 或 pool。"),
+    "slide.kind": ("Of pooling: max, avg, lp or weighted.", "池化种类：max、avg、lp 或 weighted。"),
+    "slide.view": ("perspective or flat.", "perspective（透视）或 flat（平面）。"),
+    "slide.dark": ("For a dark background.", "深色背景。"),
+    "slide.seconds": ("For which a frame stands.", "每帧停留的秒数。"),
+    "slide.example": (
+        "Example: juanji slide --input 5x5 --kernel 3x3 --stride 1x2 -o slide.gif",
+        "示例：juanji slide --input 5x5 --kernel 3x3 --stride 1x2 -o slide.gif",
+    ),
+    "slide.waiting": ("drawing {count} frames", "正在绘制 {count} 帧"),
+    "slide.done": (
+        "{count} frames of {width}×{height} pixels, {seconds:g} s each",
+        "{count} 帧，每帧 {width}×{height} 像素，停留 {seconds:g} 秒",
+    ),
+    "slide.no_pool": (
+        "--boundary, --flip and --features have no meaning with --operator pool",
+        "--boundary、--flip、--features 不能与 --operator pool 同用",
+    ),
+    "slide.no_window": (
+        "-o must name a file here, because no window can be opened",
+        "此处无法打开窗口，请用 -o 指定输出文件",
     ),
     "error": ("error: {text}", "错误：{text}"),
     "usage": ("error: {text} (see {command} --help)", "用法错误：{text}（参见 {command} --help）"),
@@ -188,6 +380,11 @@ def use(language: str) -> None:
     """
     global _language
     _language = LANGUAGES.index(language)
+
+
+def current() -> str:
+    """The language spoken now."""
+    return LANGUAGES[_language]
 
 
 def say(key: str, **values: object) -> str:

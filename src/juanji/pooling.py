@@ -57,8 +57,8 @@ def pool(
     >>> pool(x, 2)[0, 0], pool(x, 2, kind="avg")[0, 0]
     (array([[4.]]), array([[2.5]]))
     """
-    x, single, plan = _planned(x, size, kind, stride, padding, dilation, ceil_mode, count_include_pad, p, layout)
-    window = _weights(weights, plan.pooling)
+    x, single, plan = planned(x, size, kind, stride, padding, dilation, ceil_mode, count_include_pad, p, layout)
+    window = window_weights(weights, plan.pooling)
     return forward(plan, x, single, window, return_indices, out, threads)
 
 
@@ -89,8 +89,8 @@ def pool_grad(
     array([[0., 0.],
            [5., 0.]])
     """
-    x, single, plan = _planned(x, size, kind, stride, padding, dilation, ceil_mode, count_include_pad, p, layout)
-    window = _weights(weights, plan.pooling)
+    x, single, plan = planned(x, size, kind, stride, padding, dilation, ceil_mode, count_include_pad, p, layout)
+    window = window_weights(weights, plan.pooling)
     return backward(plan, x, dy, single, window, indices, y, threads)
 
 
@@ -237,17 +237,17 @@ def unpool(
 # Arguments ---------------------------------------------------------------------------------------------------------------
 
 
-def _planned(
+def planned(
     x: npt.ArrayLike,
     size: PerAxis,
-    kind: str,
-    stride: PerAxis | None,
-    padding: Padding,
-    dilation: PerAxis,
-    ceil_mode: bool,
-    count_include_pad: bool,
-    p: float,
-    layout: str,
+    kind: str = "max",
+    stride: PerAxis | None = None,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    ceil_mode: bool = False,
+    count_include_pad: bool = False,
+    p: float = 2,
+    layout: str = "channels_first",
 ) -> tuple[Array, bool, Pooler]:
     """The batched array, whether it came without a batch, and the plan, found by the arguments as they are written."""
     array = numbers("x", x)
@@ -330,7 +330,7 @@ def _levels(levels: Sequence[int]) -> tuple[int, ...]:
     return per_axis("levels", tuple(levels), len(tuple(levels)), 1)
 
 
-def _weights(weights: Weights, pooling: Pooling) -> Array | None:
+def window_weights(weights: Weights, pooling: Pooling) -> Array | None:
     """The weights of a window in float64, of its shape; None for the other kinds.
 
     "linear" is 1 − |i − c| / (h + 1/2) along each axis, where c is the window's centre and h its half width: 0 one place beyond it.

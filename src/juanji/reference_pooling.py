@@ -30,26 +30,29 @@ def pool(pooling: Pooling, x: Array, weights: Array | None = None) -> Array:
     """
     planes, y = _planes(pooling, x), np.empty((pooling.batch, pooling.channels, *pooling.output), pooling.y_dtype)
     for at, window in _windows(pooling):
-        seen = planes[:, :, window.inside]
-        match pooling.kind:
-            case "max":
-                y[at] = np.take_along_axis(seen, _winner(seen)[..., None], -1)[..., 0]
-            case "avg":
-                y[at] = seen.astype(np.float64).sum(-1) / window.divisor
-            case "lp":
-                y[at] = _norm(seen.astype(np.float64), pooling.p)
-            case "weighted":
-                assert weights is not None
-                w = weights.reshape(-1)[window.taps].astype(np.float64)
-                y[at] = (seen * w).sum(-1) / w.sum()
+        y[at] = reduced(pooling, window, planes[:, :, window.inside], weights)
     return _outward(pooling, y)
+
+
+def reduced(pooling: Pooling, window: "Window", seen: Array, weights: Array | None = None) -> Array:
+    """The value of one window, whose elements `seen` holds along the last axis."""
+    match pooling.kind:
+        case "max":
+            return np.take_along_axis(seen, winner(seen)[..., None], -1)[..., 0]
+        case "avg":
+            return np.asarray(seen.astype(np.float64).sum(-1) / window.divisor)
+        case "lp":
+            return _norm(seen.astype(np.float64), pooling.p)
+    assert weights is not None
+    w = weights.reshape(-1)[window.taps].astype(np.float64)
+    return np.asarray((seen * w).sum(-1) / w.sum())
 
 
 def indices(pooling: Pooling, x: Array) -> Array:
     """Where the maximum of each window stands: flat in the spatial axes of its sample and channel, int64."""
     planes, found = _planes(pooling, x), np.empty((pooling.batch, pooling.channels, *pooling.output), np.int64)
     for at, window in _windows(pooling):
-        found[at] = window.inside[_winner(planes[:, :, window.inside])]
+        found[at] = window.inside[winner(planes[:, :, window.inside])]
     return _outward(pooling, found)
 
 
@@ -61,7 +64,7 @@ def gradient(pooling: Pooling, x: Array, dy: Array, weights: Array | None = None
         seen, error = planes[:, :, window.inside], errors[at].astype(np.float64)[..., None]
         share: Array
         if pooling.kind == "max":
-            share = np.arange(len(window.inside)) == _winner(seen)[..., None]
+            share = np.arange(len(window.inside)) == winner(seen)[..., None]
         elif pooling.kind == "avg":
             share = np.full(seen.shape, 1 / window.divisor)
         elif pooling.kind == "lp":
@@ -83,7 +86,7 @@ def unpool(y: Array, places: Array, shape: tuple[int, ...]) -> Array:
     return x.reshape(*y.shape[:2], *shape)
 
 
-class _Window:
+class Window:
     """The elements of one window: flat places in the plane, flat places in the window, and what an average divides by."""
 
     def __init__(self, pooling: Pooling, p: tuple[int, ...]):
@@ -106,13 +109,13 @@ class _Window:
         self.taps = np.ravel_multi_index(np.ix_(*taps), lengths).reshape(-1)
 
 
-def _windows(pooling: Pooling) -> Iterator[tuple[Any, _Window]]:
+def _windows(pooling: Pooling) -> Iterator[tuple[Any, Window]]:
     """Every output position, as an index of all batches and channels, and its window."""
     for p in itertools.product(*map(range, pooling.output)):
-        yield (slice(None), slice(None), *p), _Window(pooling, p)
+        yield (slice(None), slice(None), *p), Window(pooling, p)
 
 
-def _winner(seen: Array) -> Array:
+def winner(seen: Array) -> Array:
     """The place of the first NaN of each row, or of its first maximum."""
     broken = np.isnan(seen) if seen.dtype.kind == "f" else np.zeros(seen.shape, bool)
     found: Array = np.where(broken.any(-1), broken.argmax(-1), seen.argmax(-1))
@@ -128,7 +131,7 @@ def _norm(seen: Array, p: float) -> Array:
 def _norm_gradient(seen: Array, p: float) -> Array:
     """sign(x)·(|x| / norm)^(p − 1), and 0 where the norm is; for the maximum norm the sign of the first largest."""
     if math.isinf(p):
-        share: Array = np.sign(seen) * (np.arange(seen.shape[-1]) == _winner(np.abs(seen))[..., None])
+        share: Array = np.sign(seen) * (np.arange(seen.shape[-1]) == winner(np.abs(seen))[..., None])
         return share
     norm = _norm(seen, p)[..., None]
     with np.errstate(invalid="ignore", divide="ignore"):

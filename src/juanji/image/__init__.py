@@ -1,4 +1,4 @@
-"""Pictures: named kernels, filters, files."""
+"""Pictures: named kernels, filters, template matching, files."""
 
 from juanji.image import kernels
 from juanji.image.files import read, write
@@ -17,6 +17,7 @@ from juanji.image.filters import (
     sobel,
     unsharp,
 )
+from juanji.image.matching import match_template
 
 __all__ = [
     "emboss",
@@ -25,6 +26,7 @@ __all__ = [
     "gradient",
     "kernels",
     "laplacian",
+    "match_template",
     "mean",
     "motion_blur",
     "outline",

@@ -143,12 +143,17 @@ def _read_picture(path: Path) -> Array:
         except Image.DecompressionBombError as error:
             raise FileError(f"{path}: is too large to be a picture ({error}); cut it into pieces first") from None
         with opened:
-            reduced = opened.mode not in SIXTEEN_BITS and opened.mode != "I" and any("16" in str(tile[3]) for tile in opened.tile)
+            reduced = opened.mode not in SIXTEEN_BITS and opened.mode != "I" and any("16" in _raw_mode(tile[3]) for tile in opened.tile)
             upright = ImageOps.exif_transpose(opened)
             array = _pixels(upright, path)
     if reduced:
         warnings.warn(f"{path}: 16-bit colour is read with 8 bits", stacklevel=4)
     return array
+
+
+def _raw_mode(arguments: object) -> str:
+    """How a decoder's pixels lie in the file; in BMP and TIFF numbers such as the bytes of a row follow it."""
+    return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
 
 
 def _pixels(picture: "Image", path: Path) -> Array:

@@ -1,9 +1,33 @@
 """Networks: graphs of operators that run, train, save and open up."""
 
+from importlib import import_module
+from typing import Any
+
 from juanji.nn import losses, models, operator
+from juanji.nn.arithmetic import ELU, Clip, Divide, Function, LogSoftmax, MatMul, Maximum, Minimum, Power, PReLU, Subtract
+from juanji.nn.clipping import ClipNorm, ClipValue
+from juanji.nn.curves import draw_curves
+from juanji.nn.evaluation import evaluate
 from juanji.nn.graph import Graph, Sequential, load
+from juanji.nn.history import History
 from juanji.nn.initial import Fill, Given, Glorot, He, Normal
+from juanji.nn.layouts import (
+    AddAxes,
+    DepthToSpace,
+    DropAxes,
+    Expand,
+    PadAxes,
+    Rearrange,
+    Slice,
+    SpaceToDepth,
+    Split,
+    Take,
+    Tile,
+    ToFloat,
+    Transpose,
+)
 from juanji.nn.losses import huber, sigmoid_cross_entropy, softmax_cross_entropy, squared_error
+from juanji.nn.metrics import METRICS, Metric
 from juanji.nn.moves import Constant, Crop, Flatten, Pad, Reshape, Resize
 from juanji.nn.nodes import Input, Node
 from juanji.nn.norms import BatchNorm, Dropout, GroupNorm, LayerNorm
@@ -26,9 +50,18 @@ from juanji.nn.ops import (
     Softmax,
     Tanh,
 )
+from juanji.nn.optim import OPTIMIZERS, SGD, Adam, AdamW
 from juanji.nn.pools import AdaptivePool, AvgPool, GlobalPool, LpPool, MaxPool, PyramidPool, Unpool, WeightedPool
 from juanji.nn.preprocessing import Preprocessing
+from juanji.nn.recurrent import GRU, LSTM
+from juanji.nn.reductions import Reduce
+from juanji.nn.resampling import Resample
+from juanji.nn.response_norm import LocalResponseNorm
+from juanji.nn.schedules import CosineDecay, OneCycle, StepDecay, WarmUp
+from juanji.nn.shaped import ShapedGraph
+from juanji.nn.symmetry import distinct_units
 from juanji.nn.tape import Gradients, Tape
+from juanji.nn.training import train
 
 __all__ = [
     "load",
@@ -88,4 +121,63 @@ __all__ = [
     "sigmoid_cross_entropy",
     "softmax_cross_entropy",
     "squared_error",
+    "Adam",
+    "AdamW",
+    "ClipNorm",
+    "ClipValue",
+    "CosineDecay",
+    "History",
+    "METRICS",
+    "Metric",
+    "OPTIMIZERS",
+    "OneCycle",
+    "SGD",
+    "StepDecay",
+    "WarmUp",
+    "distinct_units",
+    "draw_curves",
+    "evaluate",
+    "train",
+    "AddAxes",
+    "Clip",
+    "DepthToSpace",
+    "Divide",
+    "DropAxes",
+    "ELU",
+    "Expand",
+    "Function",
+    "GRU",
+    "LSTM",
+    "LocalResponseNorm",
+    "LogSoftmax",
+    "MatMul",
+    "Maximum",
+    "Minimum",
+    "PReLU",
+    "PadAxes",
+    "Power",
+    "Rearrange",
+    "Reduce",
+    "Resample",
+    "ShapedGraph",
+    "Slice",
+    "SpaceToDepth",
+    "Split",
+    "Subtract",
+    "Take",
+    "Tile",
+    "ToFloat",
+    "Transpose",
+    "from_onnx",
+    "to_onnx",
 ]
+
+_LATER = {"from_onnx": "juanji.nn.formats.onnx_reader", "to_onnx": "juanji.nn.formats.onnx_writer"}
+
+
+def __getattr__(name: str) -> Any:
+    """What only some need is imported when it is first asked for."""
+    if name not in _LATER:
+        raise AttributeError(f"module 'juanji.nn' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_LATER[name]), name)
+    return value

@@ -2,7 +2,7 @@
 
     dropout             nothing
     batch norm          y = γ(x − μ)/σ + β is a factor and an offset per channel, which go into the weights and the bias before it
-    relu and its kin    the convolution's own activation, applied as its sums are stored
+    relu and its kin    the convolution's or the dense layer's own activation, applied as its sums are stored
 
 A value is folded away only where nothing else reads it.
 """
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from juanji.describe import Activation
 from juanji.nn.nodes import Node
 from juanji.nn.norms import BatchNorm, Dropout
 from juanji.nn.operator import Array, Operator
@@ -26,13 +27,14 @@ Linear = Conv | ConvTranspose | Dense
 
 @dataclass
 class Stage:
-    """A node with its arrays, which may be replaced by what they become when more is folded in."""
+    """A node with its arrays, which may be replaced by what they become when more is folded in. activation: of a dense layer."""
 
     name: str
     op: Operator
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     arrays: Mapping[str, Array]
+    activation: Activation = None
 
 
 def fused(nodes: Iterable[Node], arrays_of: Callable[[Node], Mapping[str, Array]], outputs: Iterable[str]) -> list[Stage]:
@@ -82,7 +84,7 @@ def _normalisation(before: Stage, stage: Stage) -> Stage | None:
     if bias is None and isinstance(op, Conv) and op.sharing != "shared":
         sites = weight.shape[: (weight.ndim - 2) // 2]
         arrays["bias"] = np.ascontiguousarray(np.broadcast_to(offset, (*sites, *offset.shape)))
-    return Stage(stage.name, replace(op, has_bias=True), before.inputs, stage.outputs, arrays)
+    return Stage(before.name, replace(op, has_bias=True), before.inputs, stage.outputs, arrays)
 
 
 def _along_features(op: Linear, weight: Array, factor: Array) -> Array:
@@ -99,7 +101,11 @@ def _along_features(op: Linear, weight: Array, factor: Array) -> Array:
 
 def _activation(before: Stage, stage: Stage) -> Stage | None:
     op = before.op
-    if not isinstance(stage.op, Activated) or not isinstance(op, Conv | ConvTranspose) or op.activation:
+    if not isinstance(stage.op, Activated):
+        return None
+    if isinstance(op, Dense) and before.activation is None:
+        return replace(before, outputs=stage.outputs, activation=stage.op.activation)
+    if not isinstance(op, Conv | ConvTranspose) or op.activation:
         return None
     changed: Any = replace(op, activation=stage.op.activation)
-    return Stage(stage.name, changed, before.inputs, stage.outputs, before.arrays)
+    return Stage(before.name, changed, before.inputs, stage.outputs, before.arrays)

@@ -114,6 +114,11 @@ class Graph:
         self._need_built()
         return self._fixed
 
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """Parameters and buffers."""
+        return self.parameters | self.buffers
+
     def _need_built(self) -> None:
         if self.built:
             return
@@ -166,7 +171,7 @@ class Graph:
 
     def _keep(self, op: Operator, owner: str, name: str, array: Array) -> None:
         kept, key = self._trained if op.trains(name) else self._fixed, f"{owner}.{name}"
-        kept[key] = np.ascontiguousarray(array, self.dtype)
+        kept[key] = np.asarray(array, self.dtype, order="C")
         self._places[owner] = (*self._places.get(owner, ()), (name, key, kept))
 
     def astype(self, dtype: npt.DTypeLike) -> Graph:
@@ -307,7 +312,9 @@ class Graph:
             threads=threads,
         )
 
-    def gradients(self, x: npt.ArrayLike, target: npt.ArrayLike, loss: str | Loss = "softmax_cross_entropy") -> dict[str, Array]:
+    def gradients(
+        self, x: npt.ArrayLike | Mapping[str, npt.ArrayLike], target: npt.ArrayLike, loss: str | Loss = "softmax_cross_entropy"
+    ) -> dict[str, Array]:
         """The gradient of the mean loss in every parameter, as in inference: no dropout, running statistics."""
         tape = self.record(x)
         (output,) = self.outputs.values()

@@ -226,7 +226,7 @@ class Filter(Operator):
     boundary: BoundaryLike = "reflect"
 
     def _conv(self, shape: Shape) -> Conv:
-        return _depthwise(self, shape[1], spatial(self, shape))
+        return depthwise(self, shape[1], spatial(self, shape))
 
     def trains(self, parameter: str) -> bool:
         return False
@@ -251,7 +251,7 @@ class Filter(Operator):
 
 
 @lru_cache(maxsize=256)
-def _depthwise(op: Filter, channels: int, n: int) -> Conv:
+def depthwise(op: Filter, channels: int, n: int) -> Conv:
     """A fixed kernel as a convolution that gives it to every channel."""
     kernel = np.asarray(op.kernel, np.float32)
     if kernel.ndim != n:
@@ -330,9 +330,11 @@ def slope_of(activation: Activation, y: Array) -> Array:
         case "leaky_relu":
             return np.where(y > 0, np.ones((), y.dtype), np.asarray(parameter, y.dtype))
         case "sigmoid":
-            return y * (1 - y)
+            slope: Array = y * (1 - y)
+            return slope
         case "tanh":
-            return 1 - y * y
+            slope = 1 - y * y
+            return slope
     raise ArgumentError(f"activation (={activation!r}) has no derivative here")
 
 
@@ -504,7 +506,8 @@ def unrepeated(gradient: Array, shape: Shape) -> Array:
         return gradient
     extra = gradient.ndim - len(shape)
     axes = (*range(extra), *(i + extra for i, size in enumerate(shape) if size == 1 != gradient.shape[i + extra]))
-    return gradient.sum(axis=axes, keepdims=True).reshape(shape)
+    total: Array = gradient.sum(axis=axes, keepdims=True)
+    return total.reshape(shape)
 
 
 def broadcast(op: Operator, shapes: tuple[Shape, ...]) -> Shape:

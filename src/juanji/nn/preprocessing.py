@@ -31,7 +31,9 @@ class Preprocessing:
         mean, deviation = (
             np.asarray(value, np.float32).reshape(1, -1, *(1,) * (x.ndim - 2)) for value in (self.mean, self.deviation)
         )
-        y: Array = (x.astype(np.float32) - mean) / deviation
+        y: Array = x.astype(np.float32)
+        y -= mean
+        y /= deviation
         return y
 
     def picture(self, image: npt.ArrayLike, channels: int) -> Array:

@@ -64,7 +64,7 @@ def step(stage: Stage, shapes: Sequence[Shape], made: Shape, layout: str, thread
         case ConvTranspose():
             return _transposed(op, stage, shapes[0], layout, threads)
         case Dense():
-            return _dense(stage)
+            return _dense(stage, shapes[0], threads)
         case MaxPool(places=False) | AvgPool() | LpPool() | WeightedPool():
             return _pool(op, shapes[0], layout, threads)
         case GlobalPool(kind="avg"):
@@ -113,15 +113,15 @@ def _transposed(op: ConvTranspose, stage: Stage, shape: Shape, layout: str, thre
     return Step(lambda inputs, y: bound(inputs[0], out=y, threads=threads), plan=chosen)
 
 
-def _dense(stage: Stage) -> Step:
-    weight, bias = np.ascontiguousarray(stage.arrays["weight"]).T, stage.arrays.get("bias")
-
-    def run(inputs: Sequence[Array], y: Array) -> None:
-        np.matmul(inputs[0], weight, out=y)
-        if bias is not None:
-            np.add(y, bias, out=y)
-
-    return Step(run)
+def _dense(stage: Stage, shape: Shape, threads: int | None) -> Step:
+    """A dense layer is a 1×1 convolution whose pixels are the batch."""
+    weight, bias = stage.arrays["weight"][..., None], stage.arrays.get("bias")
+    chosen: Any = plan(
+        (1, *shape), weight.shape, dtype=weight.dtype, bias=bias is not None, layout="channels_last", weight_layout="OI*",
+        activation=stage.activation,
+    )  # fmt: skip
+    bound = chosen.bind(weight, bias)
+    return Step(lambda inputs, y: bound(inputs[0][None], out=y[None], threads=threads), plan=chosen)
 
 
 def _pool(op: MaxPool | AvgPool | LpPool | WeightedPool, shape: Shape, layout: str, threads: int | None) -> Step:

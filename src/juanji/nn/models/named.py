@@ -71,9 +71,7 @@ def get(
     >>> get("lenet-5")(np.zeros((2, 1, 28, 28), np.float32)).shape
     (2, 10)
     """
-    if name not in MODELS:
-        raise ArgumentError(f"model (={name!r}) must be one of {', '.join(NAMES)}")
-    model = MODELS[name]
+    model = model_of(name)
     shape = model.shape if shape is None else tuple(shape)
     if len(shape) < 2:
         raise ArgumentError(f"shape (={shape!r}) must be (C, *S), without the batch")
@@ -84,6 +82,19 @@ def get(
         if weights == "pretrained" and net.classes is None:
             net.classes = class_names(model.classes)
     return net
+
+
+def model_of(name: str) -> Model:
+    """How the network of a name is made. Raises ArgumentError that lists the names."""
+    if name not in MODELS:
+        raise ArgumentError(f"model (={name!r}) must be one of {', '.join(NAMES)}")
+    return MODELS[name]
+
+
+def unbuilt(name: str) -> Graph:
+    """A network by name without parameters, for those who only count."""
+    model = model_of(name)
+    return model.make(model.classes, model.shape)
 
 
 def fitted(net: Graph, arrays: Mapping[str, Array], names: Mapping[str, str], source: str) -> dict[str, Array]:
@@ -137,4 +148,4 @@ def class_names(count: int) -> tuple[str, ...] | None:
         raise FileError(f"{path} must be a JSON object of class names by number, 0 to {count - 1}") from None
 
 
-__all__ = ["NAMES", "class_names", "fitted", "get"]
+__all__ = ["NAMES", "class_names", "fitted", "get", "model_of", "unbuilt"]

@@ -36,7 +36,7 @@ def _resnet(classes: int, shape: Shape, units: tuple[int, ...], wide: bool, late
     """late: a stage halves the picture in its last unit, as in TF-Slim, instead of in its first; then the last stage does not."""
     inputs = Input(shape)
     x = ReLU(name="relu")(_normal(inputs, 64, 7, 2, "conv1", "bn1"))
-    x = MaxPool(3, 2, padding=1, name="maxpool")(x)
+    x = MaxPool(3, 2, padding="same" if late else 1, name="maxpool")(x)
     channels = 64
     for stage, count in enumerate(units):
         features = 64 << stage

@@ -1,0 +1,3 @@
+"""Files of trained weights, read and written without trusting them."""
+
+from juanji.nn.formats.weights import read_weights as read_weights
