@@ -54,6 +54,19 @@ def test_what_follows_a_convolution_is_folded_into_it(layout: str) -> None:
     assert fast(x) == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_sums_and_the_relu_behind_them(layout: str) -> None:
+    x = nn.Input((4, 40, 50))
+    a, b = nn.Conv(4, 1)(x), nn.Conv(4, 1)(x)
+    gate = nn.GlobalPool(keep=True)(a)
+    joined = nn.ReLU()(nn.Add()(a, b))
+    net = nn.Graph(x, nn.ReLU()(nn.Add()(joined, gate, b)))
+    fast = net.compile(layout=layout)
+    assert [stage.activation for stage in fast.stages if isinstance(stage.op, nn.Add)] == ["relu", "relu"]
+    picture = RANDOM.normal(size=(20, 4, 40, 50)).astype(np.float32)
+    assert fast(picture) == pytest.approx(net(picture), rel=1e-5, abs=1e-5)
+
+
 def test_nothing_is_folded_that_another_reads() -> None:
     x = nn.Input((4, 6, 6))
     a = nn.Conv(4, 3, padding=1)(x)

@@ -222,7 +222,8 @@ def conv_grad_bias(
         raise ShapeError(f"bias_shape (={shape}) must be ({features},), or have one site axis per axis of {tuple(positions)} before it")
     if dy.dtype == np.float32 and math.prod(sites) == 1 and layout == "channels_first":
         planes = np.moveaxis(dy, -1, 1).reshape(len(dy), features, math.prod(positions))
-        return planes.sum(axis=2).sum(axis=0, dtype=np.float64).astype(dy.dtype).reshape(shape)
+        total: Array = planes.sum(axis=2).sum(axis=0, dtype=np.float64).astype(dy.dtype)
+        return total.reshape(shape)
     if dy.dtype.kind in "fcV":
         wide = np.dtype(np.complex128 if dy.dtype.kind == "c" else np.float64)
         return _per_site(dy, sites, wide).reshape(shape).astype(dy.dtype)

@@ -2,7 +2,7 @@
 
     dropout             nothing
     batch norm          y = γ(x − μ)/σ + β is a factor and an offset per channel, which go into the weights and the bias before it
-    relu and its kin    the convolution's or the dense layer's own activation, applied as its sums are stored
+    relu and its kin    the activation of the convolution, dense layer or sum before it, applied as that is stored
 
 A value is folded away only where nothing else reads it.
 """
@@ -20,14 +20,14 @@ from juanji.describe import Activation
 from juanji.nn.nodes import Node
 from juanji.nn.norms import BatchNorm, Dropout
 from juanji.nn.operator import Array, Operator
-from juanji.nn.ops import Activated, Conv, ConvTranspose, Dense
+from juanji.nn.ops import Activated, Add, Conv, ConvTranspose, Dense, ReLU
 
 Linear = Conv | ConvTranspose | Dense
 
 
 @dataclass
 class Stage:
-    """A node with its arrays, which may be replaced by what they become when more is folded in. activation: of a dense layer."""
+    """A node with its arrays, which may be replaced by what they become when more is folded in. activation: of a dense layer, or relu of a sum."""
 
     name: str
     op: Operator
@@ -103,7 +103,7 @@ def _activation(before: Stage, stage: Stage) -> Stage | None:
     op = before.op
     if not isinstance(stage.op, Activated):
         return None
-    if isinstance(op, Dense) and before.activation is None:
+    if before.activation is None and (isinstance(op, Dense) or (isinstance(op, Add) and isinstance(stage.op, ReLU))):
         return replace(before, outputs=stage.outputs, activation=stage.op.activation)
     if not isinstance(op, Conv | ConvTranspose) or op.activation:
         return None

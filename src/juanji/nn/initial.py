@@ -75,7 +75,7 @@ class Given:
 
 
 Initial = He | Glorot | Normal | Fill | Given
-NAMES = {"he": He(), "glorot": Glorot(), "normal": Normal(), "zeros": Fill(0.0), "ones": Fill(1.0)}
+NAMES: dict[str, Initial] = {"he": He(), "glorot": Glorot(), "normal": Normal(), "zeros": Fill(0.0), "ones": Fill(1.0)}
 
 
 def initial(value: Initial | str | float | npt.ArrayLike) -> Initial:

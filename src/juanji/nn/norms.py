@@ -39,7 +39,8 @@ def _normalised(x: Array, axes: tuple[int, ...], epsilon: float) -> tuple[Array,
 
 
 def _normalised_back(g: Array, normal: Array, scale: Array, axes: tuple[int, ...]) -> Array:
-    return (g - _over(g, axes) - normal * _over(g * normal, axes)) * scale
+    dx: Array = (g - _over(g, axes) - normal * _over(g * normal, axes)) * scale
+    return dx
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from juanji.nn.ops import Activated, Add, Concatenate, Conv, ConvTranspose, Dens
 from juanji.nn.pools import AvgPool, GlobalPool, LpPool, MaxPool, WeightedPool
 from juanji.pooling import pool
 
+PIECE = 1 << 16  # elements
 Action = Callable[[Sequence[Array], Array], Any]
 
 
@@ -79,6 +81,11 @@ def step(stage: Stage, shapes: Sequence[Shape], made: Shape, layout: str, thread
             axis = op.axis % len(shapes[0])
             at = axis if not last else len(made) - 1 if axis == 1 else max(axis - 1, 0)
             return Step(lambda inputs, y: np.concatenate(inputs, axis=at, out=y))
+        case Add() if stage.activation is not None and len(shapes) == 2 and shapes[0] == shapes[1]:
+            return Step(_sum_and_relu, in_place=True)
+        case Add() if stage.activation is not None:
+            plain = step(replace(stage, activation=None), shapes, made, layout, threads)
+            return plain._replace(run=_then_relu(plain.run))
         case Add() | Multiply() if all(len(shape) == len(made) or math.prod(shape) == 1 for shape in shapes):
             return Step(_joining(np.add if isinstance(op, Add) else np.multiply), in_place=shapes[0] == made)
         case BatchNorm():
@@ -158,6 +165,23 @@ def _normalised(op: BatchNorm, stage: Stage, ndim: int, layout: str) -> Step:
         np.add(y, offset, out=y)
 
     return Step(run, in_place=True)
+
+
+def _sum_and_relu(inputs: Sequence[Array], y: Array) -> None:
+    """In pieces that the second cache holds, so that each element passes through memory once."""
+    a, b, out = (array.reshape(-1) for array in (*inputs, y))
+    for start in range(0, out.size, PIECE):
+        piece = slice(start, start + PIECE)
+        np.add(a[piece], b[piece], out=out[piece])
+        np.maximum(out[piece], 0, out=out[piece])
+
+
+def _then_relu(action: Action) -> Action:
+    def run(inputs: Sequence[Array], y: Array) -> None:
+        action(inputs, y)
+        np.maximum(y, 0, out=y)
+
+    return run
 
 
 def _joining(function: np.ufunc) -> Action:
