@@ -15,7 +15,7 @@ from juanji.jit.program import Program, Row
 from juanji.jit.store import Code
 from juanji.jit.target import Target
 from juanji.kept import kept
-from juanji.run import run_items
+from juanji.run import Ready, run_items
 
 Array = npt.NDArray[Any]
 
@@ -52,10 +52,18 @@ class Part:
 
     def run(self, x: Array, operands: Operands, y: Array, threads: int | None) -> None:
         """Run the program on an input as it lies, packed operands and the array that it writes."""
+        run_items(self.code, self._filled(x, operands, y), self.program.items, self.program.scratch, self.cycles, threads)
+
+    def ready(self, x: Array, operands: Operands, y: Array, threads: int | None) -> Ready:
+        """`run` for arrays that stay where they are, with nothing left to look up; not for two threads at a time."""
+        row, items, scratch = self._filled(x, operands, y), self.program.items, self.program.scratch
+        return Ready(self.code, row, items, scratch, self.cycles, threads, (x, operands, y))
+
+    def _filled(self, x: Array, operands: Operands, y: Array) -> Row:
         row, start = self._rows.get(x.strides) or self._new_row(x)
         row = type(row).from_buffer_copy(row)
         row[X], row[W], row[BIAS], row[Y] = address(x) + start, operands.w_at, operands.bias_at, address(y) + self.program.y_start
-        run_items(self.code, row, self.program.items, self.program.scratch, self.cycles, threads)
+        return row
 
     def _new_row(self, x: Array) -> tuple[Row, int]:
         # An axis of one element may have any stride; the one of a close array is what the addresses are reckoned with.

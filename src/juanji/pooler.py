@@ -32,7 +32,7 @@ from juanji.jit.program import Row
 from juanji.jit.store import Code
 from juanji.kept import kept
 from juanji.machine import Machine
-from juanji.run import run_items
+from juanji.run import Ready, run_items
 from juanji.spec import Convolution
 from juanji.windows import Pooling, Sliding
 
@@ -66,10 +66,14 @@ class Reducer:
             return
         if not self.kernel.fits(x):
             x = np.ascontiguousarray(x)
+        self.ready(x, y, places, threads)()
+
+    def ready(self, x: Array, y: Array, places: Array | None, threads: int | None) -> Ready:
+        """The call on arrays that stay where they are, of which x fits; not for two threads at a time."""
         row = self._rows.get(x.strides) or self._new_row(x)
         row = type(row).from_buffer_copy(row)
         row[X], row[PLACES], row[Y] = address(x), 0 if places is None else address(places), address(y)
-        run_items(self.code, row, self.kernel.items, self.kernel.scratch, self.kernel.cycles, threads)
+        return Ready(self.code, row, self.kernel.items, self.kernel.scratch, self.kernel.cycles, threads, (x, y, places))
 
     def _new_row(self, x: Array) -> Row:
         close = contiguous_strides(x.shape, x.itemsize)  # an axis of one element may have any stride

@@ -11,7 +11,7 @@ import itertools
 import os
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -102,6 +102,8 @@ def thread_count(asked: int | None) -> int:
 
 def workers(items: int, cycles: float, asked: int | None) -> int:
     """How many threads take part: no more than there are items, or than have work that is worth the hand-over."""
+    if asked is None and cycles < 2 * THREAD_CYCLES and _default is not None:  # once the setting has been looked at
+        return 1
     return min(thread_count(asked), max(items, 1), int(cycles / THREAD_CYCLES) or 1)
 
 
@@ -133,6 +135,21 @@ def run_items(code: Code, row: Row, items: int, scratch: int, cycles: float, ask
         stop.set()
         if others:
             _finish(others)
+
+
+class Ready(NamedTuple):
+    """`run_items` with all of its arguments, as a call; arrays: what the row points to. Not for two threads at a time."""
+
+    code: Code
+    row: Row
+    items: int
+    scratch: int
+    cycles: float
+    threads: int | None
+    arrays: tuple[Any, ...]
+
+    def __call__(self) -> None:
+        run_items(self.code, self.row, self.items, self.scratch, self.cycles, self.threads)
 
 
 def _finish(others: list[Future[None]]) -> None:

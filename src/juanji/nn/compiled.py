@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +23,19 @@ from juanji.nn.steps import Step, canonical, laid, lies, step
 from juanji.spec import LAYOUTS
 
 LINE = 64  # bytes that values in memory start at multiples of
-ARENAS = 4  # blocks of memory that are kept, for as many calls at the same time
+BLOCKS = 4  # that are kept, for as many calls at the same time
+
+
+class Block(NamedTuple):
+    """Memory for the values of one call, views of them by name, and every step as a call on these."""
+
+    values: Mapping[str, Array]
+    actions: tuple[Callable[[], Any], ...]
 
 
 @dataclass(frozen=True)
 class Program:
-    """The steps for a batch of one size, and where each value lies. begins: bytes from the start of the block."""
+    """The steps for a batch of one size, and where each value lies. begins: bytes from the start of a block; free: blocks not in use."""
 
     stages: tuple[Stage, ...]
     steps: tuple[Step, ...]
@@ -36,7 +43,21 @@ class Program:
     layout: str
     begins: Mapping[str, int]
     size: int
-    arenas: list[Array] = field(default_factory=list)
+    dtype: np.dtype[Any]
+    free: list[Block] = field(default_factory=list)
+
+    def block(self) -> Block:
+        """A new block."""
+        memory = empty_aligned((self.size,), np.uint8)
+        values = {
+            name: np.ndarray(lies(self.shapes[name], self.layout), self.dtype, memory, begin) for name, begin in self.begins.items()
+        }
+        actions = (
+            each.ready([values[name] for name in stage.inputs], values[stage.outputs[0]])
+            for stage, each in zip(self.stages, self.steps, strict=True)
+            if not each.view
+        )
+        return Block(values, tuple(actions))
 
     @property
     def seconds(self) -> float:
@@ -88,20 +109,19 @@ class Compiled:
         values, single = self._prepare(inputs)
         program = self.program(next(iter(values.values())).shape[0])
         with self._lock:
-            block = program.arenas.pop() if program.arenas else empty_aligned((program.size,), np.uint8)
+            block = program.free.pop() if program.free else None
+        block = block or program.block()
         try:
-            found = {name: _read(block, program, name, self.dtype) for name in program.begins}
             for name, x in values.items():
-                if name in found:
-                    np.copyto(found[name], laid(x, program.layout))
-            for stage, each in zip(program.stages, program.steps, strict=True):
-                if not each.view:
-                    each.run([found[name] for name in stage.inputs], found[stage.outputs[0]])
-            made = {name: canonical(found[value], program.layout).copy(order="C") for name, value in self.outputs.items()}
+                if name in block.values:
+                    np.copyto(block.values[name], laid(x, program.layout))
+            for action in block.actions:
+                action()
+            made = {name: canonical(block.values[value], program.layout).copy(order="C") for name, value in self.outputs.items()}
         finally:
             with self._lock:
-                if len(program.arenas) < ARENAS:
-                    program.arenas.append(block)
+                if len(program.free) < BLOCKS:
+                    program.free.append(block)
         return {name: y[0] for name, y in made.items()} if single else made
 
     @property
@@ -129,13 +149,9 @@ def _made(
     stages: Iterable[Stage], shapes: Mapping[str, Shape], layout: str, outputs: Mapping[str, str], dtype: np.dtype[Any], threads: int | None
 ) -> Program:
     stages = tuple(stages)
-    steps = tuple(step(stage, [shapes[name] for name in stage.inputs], shapes[stage.outputs[0]], layout, threads) for stage in stages)
+    steps = tuple(step(stage, [shapes[name] for name in stage.inputs], shapes[stage.outputs[0]], layout, dtype, threads) for stage in stages)
     begins, size = _places(stages, steps, shapes, set(outputs.values()), dtype.itemsize)
-    return Program(stages, steps, shapes, layout, begins, size)
-
-
-def _read(block: Array, program: Program, name: str, dtype: np.dtype[Any]) -> Array:
-    return np.ndarray(lies(program.shapes[name], program.layout), dtype, block, program.begins[name])
+    return Program(stages, steps, shapes, layout, begins, size, dtype)
 
 
 @dataclass

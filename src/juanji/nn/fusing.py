@@ -27,7 +27,7 @@ Linear = Conv | ConvTranspose | Dense
 
 @dataclass
 class Stage:
-    """A node with its arrays, which may be replaced by what they become when more is folded in. activation: of a dense layer, or relu of a sum."""
+    """A node with its arrays, which are replaced by what they become when more is folded in. activation: a dense layer's, or relu of a sum."""
 
     name: str
     op: Operator

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,20 +21,28 @@ from juanji.nn.moves import Constant, Flatten, Reshape, Resize
 from juanji.nn.norms import BatchNorm
 from juanji.nn.operator import Array, Run, Shape
 from juanji.nn.ops import Activated, Add, Concatenate, Conv, ConvTranspose, Dense, HardSigmoid, Multiply, ReLU, ReLU6, SiLU
-from juanji.nn.pools import AvgPool, GlobalPool, LpPool, MaxPool, WeightedPool
-from juanji.pooling import pool
+from juanji.nn.pools import AvgPool, GlobalPool, LpPool, MaxPool
+from juanji.pooling import planned
 
 PIECE = 1 << 16  # elements
 Action = Callable[[Sequence[Array], Array], Any]
 
 
 class Step(NamedTuple):
-    """What a stage does: run(inputs, output). in_place: the output may be the first input's memory; view: it is, untouched."""
+    """What a stage does: run(inputs, output). in_place: the output may be the first input's memory; view: it is, untouched.
+
+    prepare: from inputs and an output that stay where they are to a call with little left to do, where there is a shorter way than `run`.
+    """
 
     run: Action
     in_place: bool = False
     view: bool = False
     plan: Any = None
+    prepare: Callable[[Sequence[Array], Array], Callable[[], Any]] | None = None
+
+    def ready(self, inputs: Sequence[Array], y: Array) -> Callable[[], Any]:
+        """The step as a call on arrays that stay where they are; not for two threads at a time."""
+        return partial(self.run, inputs, y) if self.prepare is None else self.prepare(inputs, y)
 
     @property
     def seconds(self) -> float:
@@ -57,7 +66,7 @@ def canonical(array: Array, layout: str) -> Array:
     return np.moveaxis(array, -1, 1) if layout == "channels_last" and array.ndim > 2 else array
 
 
-def step(stage: Stage, shapes: Sequence[Shape], made: Shape, layout: str, threads: int | None) -> Step:
+def step(stage: Stage, shapes: Sequence[Shape], made: Shape, layout: str, dtype: np.dtype[Any], threads: int | None) -> Step:
     """The stage for inputs of these shapes and an output of that one, both (N, C, *S)."""
     op, last = stage.op, layout == "channels_last"
     match op:
@@ -67,8 +76,8 @@ def step(stage: Stage, shapes: Sequence[Shape], made: Shape, layout: str, thread
             return _transposed(op, stage, shapes[0], layout, threads)
         case Dense():
             return _dense(stage, shapes[0], threads)
-        case MaxPool(places=False) | AvgPool() | LpPool() | WeightedPool():
-            return _pool(op, shapes[0], layout, threads)
+        case MaxPool(places=False) | AvgPool() | LpPool(p=1 | 2):
+            return _pool(op, shapes[0], layout, dtype, threads)
         case GlobalPool(kind="avg"):
             return _mean(shapes[0], op.keep, layout)
         case Flatten() | Reshape() if not last or len(shapes[0]) < 3:
@@ -84,7 +93,7 @@ def step(stage: Stage, shapes: Sequence[Shape], made: Shape, layout: str, thread
         case Add() if stage.activation is not None and len(shapes) == 2 and shapes[0] == shapes[1]:
             return Step(_sum_and_relu, in_place=True)
         case Add() if stage.activation is not None:
-            plain = step(replace(stage, activation=None), shapes, made, layout, threads)
+            plain = step(replace(stage, activation=None), shapes, made, layout, dtype, threads)
             return plain._replace(run=_then_relu(plain.run))
         case Add() | Multiply() if all(len(shape) == len(made) or math.prod(shape) == 1 for shape in shapes):
             return Step(_joining(np.add if isinstance(op, Add) else np.multiply), in_place=shapes[0] == made)
@@ -105,8 +114,18 @@ def _conv(op: Conv, stage: Stage, shape: Shape, layout: str, threads: int | None
     weight, bias = stage.arrays["weight"], stage.arrays.get("bias")
     options = {**op.options(shape), "layout": layout, "weight_layout": "OI*", "activation": op.activation}
     chosen: Any = plan(lies(shape, layout), weight.shape, dtype=weight.dtype, bias=bias is not None, **options)
+    return _bound(chosen, weight, bias, threads)
+
+
+def _bound(chosen: Any, weight: Array, bias: Array | None, threads: int | None, *, batch: bool = False) -> Step:
+    """A plan of floats with its weights. batch: whether the plan's arrays have one axis more in front."""
     bound = chosen.bind(weight, bias)
-    return Step(lambda inputs, y: bound(inputs[0], out=y, threads=threads), plan=chosen)
+
+    def prepare(inputs: Sequence[Array], y: Array) -> Callable[[], Any]:
+        call: Callable[[], Any] = bound.ready(inputs[0][None] if batch else inputs[0], y[None] if batch else y, threads=threads)
+        return call
+
+    return Step(lambda inputs, y: prepare(inputs, y)(), plan=chosen, prepare=prepare)
 
 
 def _transposed(op: ConvTranspose, stage: Stage, shape: Shape, layout: str, threads: int | None) -> Step:
@@ -116,8 +135,7 @@ def _transposed(op: ConvTranspose, stage: Stage, shape: Shape, layout: str, thre
         output_padding=op.output_padding, out_dtype=None, flip=False, sharing="shared", layout=layout, weight_layout="OI*",
         activation=op.activation, overflow="saturate", **op.options,
     )  # fmt: skip
-    bound = chosen.bind(weight, bias)
-    return Step(lambda inputs, y: bound(inputs[0], out=y, threads=threads), plan=chosen)
+    return _bound(chosen, weight, bias, threads)
 
 
 def _dense(stage: Stage, shape: Shape, threads: int | None) -> Step:
@@ -127,19 +145,16 @@ def _dense(stage: Stage, shape: Shape, threads: int | None) -> Step:
         (1, *shape), weight.shape, dtype=weight.dtype, bias=bias is not None, layout="channels_last", weight_layout="OI*",
         activation=stage.activation,
     )  # fmt: skip
-    bound = chosen.bind(weight, bias)
-    return Step(lambda inputs, y: bound(inputs[0][None], out=y[None], threads=threads), plan=chosen)
+    return _bound(chosen, weight, bias, threads, batch=True)
 
 
-def _pool(op: MaxPool | AvgPool | LpPool | WeightedPool, shape: Shape, layout: str, threads: int | None) -> Step:
-    n = len(shape) - 2
-    size = (op.size,) * n if isinstance(op.size, int) else op.size
-    options = {**op.options, "layout": layout, "threads": threads}
+def _pool(op: MaxPool | AvgPool | LpPool, shape: Shape, layout: str, dtype: Any, threads: int | None) -> Step:
+    _, _, pooler = planned(np.empty(lies(shape, layout), dtype), op.size, **op.options, layout=layout)
 
-    def run(inputs: Sequence[Array], y: Array) -> None:
-        pool(inputs[0], size, out=y, **options)
+    def prepare(inputs: Sequence[Array], y: Array) -> Callable[[], Any]:
+        return pooler.forward.ready(inputs[0], y, None, threads)
 
-    return Step(run)
+    return Step(lambda inputs, y: prepare(inputs, y)(), prepare=prepare)
 
 
 def _mean(shape: Shape, keep: bool, layout: str) -> Step:
