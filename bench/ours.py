@@ -30,7 +30,7 @@ def contestant(row: AnyRow, first: Array, second: Array, threads: int, allocate:
         return Ours(Contestant(LIBRARY, "", _pooling(row, first, second, threads, allocate), np.asarray), "windows", "")
     if row.kind == "picture":
         first, second = first[None, None], second[None, None]
-    plan = plan_for(row.describe(), produces=row.product)
+    plan = plan_for(row.describe(), row.algorithm, produces=row.product)
     bound = plan.bind(second) if row.product == "y" or row.kind == "transposed" else None
 
     def call(out: Array | None) -> Array:

@@ -32,6 +32,7 @@ class Row:
     kind "transposed": `x_shape` and `w_shape` are those of `conv_transpose`; its product is "x", a gradient of the input.
     product: "y" the output, "x" the gradient of the input, "w" that of the weights.
     out_dtype: of the result, unless it is `dtype`.
+    algorithm: what the planner is asked for.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Row:
     sharing: str = "shared"
     out_dtype: str | None = None
     output_padding: int = 0
+    algorithm: str = "auto"
 
     def describe(self) -> Convolution:
         """The row as the package describes it: shapes, multiply-adds, bytes. Raises ImportError for a dtype that is not installed."""

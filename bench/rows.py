@@ -30,6 +30,7 @@ def _conv(
     boundary: str = "zero",
     product: str = "y",
     out_dtype: str | None = None,
+    algorithm: str = "auto",
 ) -> Iterator[Row]:
     """The problem in each layout, padded by half the kernel unless told otherwise. Equal names are equal problems."""
     if padding is None:
@@ -41,12 +42,13 @@ def _conv(
     notes += [boundary] if boundary != "zero" else []
     notes += [dtype] if dtype != "float32" else []
     notes += [f"d{product}"] if product != "y" else []
+    notes += [algorithm] if algorithm != "auto" else []
     for layout in layouts:
         if layout == FIRST:
             x, w = (batch, channels, *size), (features, channels // groups, *kernel)
         else:
             x, w = (batch, *size, channels), (*kernel, channels // groups, features)
-        options: dict[str, Any] = {"product": product, "out_dtype": out_dtype}
+        options: dict[str, Any] = {"product": product, "out_dtype": out_dtype, "algorithm": algorithm}
         yield Row(_name(notes, layout), group, "conv", x, w, dtype, layout, stride, padding, dilation, groups, boundary, **options)
 
 
@@ -162,7 +164,8 @@ DEPTHWISE = [
 # (channels, size, features, kernel, stride) of layers that stand for their networks
 TRAINED = [(64, 224, 64, 3, 1), (128, 112, 128, 3, 1), (256, 56, 256, 3, 1), (512, 28, 512, 3, 1), (512, 14, 512, 3, 1)]  # VGG-16
 RGB = [(32, 3, 1), (32, 3, 2), (32, 5, 1), (64, 5, 1), (32, 7, 1), (64, 7, 1)]  # (features, kernel, stride) of 3×224×224
-KERNELS = (3, 5, 7, 11, 15)
+KERNELS = (3, 5, 7, 9)
+LARGE_KERNELS = (11, 15, 21, 31, 45, 61)
 
 
 def _table() -> Iterator[AnyRow]:
@@ -171,15 +174,22 @@ def _table() -> Iterator[AnyRow]:
     for dtype in ("float32", "uint8"):
         for kernel in KERNELS:
             yield _picture(2160, 3840, kernel, dtype, f"pictures {dtype}")
+    for kernel in LARGE_KERNELS:
+        yield _picture(2160, 3840, kernel, "float32", "pictures, large kernels")
+    for kernel in (11, 31):
+        yield _picture(2160, 3840, kernel, "uint8", "pictures, large kernels")
     for group, network in (("ResNet-50", RESNET50), ("VGG-16", VGG16)):
         for channels, size, features, kernel, stride in network:
             yield from _square(group, channels, size, features, kernel, stride, BOTH)
+    yield from _neighbours()
     for channels, size, kernel, stride in DEPTHWISE:
         yield from _square("depthwise", channels, size, channels, kernel, stride, BOTH, groups=channels)
     yield from _few_channels()
     yield from _single_channel()
     yield from _float64()
     yield from _signals()
+    for length, taps in ((2**20, 512), (2**20, 1000), (2**20, 4001), (2**20, 20001), (2**16, 333), (2**13, 1025)):
+        yield from _conv("signals, long kernels", 1, (length,), 1, (taps,), padding="valid")
     yield from _volumes()
     yield from _other_weak_cases()
     yield from _integers()
@@ -192,6 +202,16 @@ def _table() -> Iterator[AnyRow]:
     yield from _local()
     yield from _tiled()
     yield from _pooling()
+
+
+def _neighbours() -> Iterator[Row]:
+    """The layers of both networks that Winograd's algorithm computes, by the direct sum as well."""
+    for algorithm in ("direct", "winograd"):
+        for channels, size, features, kernel, stride in (*RESNET50, *VGG16):
+            if (kernel, stride) == (3, 1) and channels > 3:
+                for batch in (1, 8):
+                    group = f"3x3, {algorithm}"
+                    yield from _square(group, channels, size, features, kernel, stride, BOTH, batch=batch, algorithm=algorithm)
 
 
 def _few_channels() -> Iterator[Row]:
@@ -292,6 +312,8 @@ def _large_kernels() -> Iterator[Row]:
     yield from _square(group, 512, 14, 512, 27, 1, BOTH, groups=512)
     yield from _square(group, 16, 56, 16, 13, 1, BOTH)
     yield from _square(group, 32, 28, 32, 17)
+    yield from _square(group, 64, 56, 64, 31)
+    yield from _conv(group, 1, (96, 128, 128), 1, (15, 15, 15))
 
 
 def _weak_cases() -> Iterator[Row]:

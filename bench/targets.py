@@ -35,6 +35,8 @@ TARGETS = {
     "dense, batch 8": Target(1.8, 1.5, 0.95),
     "ResNet-50": Target(1.8, 1.5, 0.95),
     "VGG-16": Target(1.8, 1.5, 0.95),
+    "3x3, direct": Target(1, 1, 0.9),
+    "3x3, winograd": Target(2.5, 2.5, 1.5),
     "gradient of input": Target(1.1, 1.1, 0.9),
     "gradient of weights": Target(1.1, 1.1, 0.9),
     "transposed": Target(1.1, 1.1, 0.9),  # it is a gradient of an input
@@ -47,6 +49,8 @@ TARGETS = {
     "pooling, backward": Target(8, 1.8, 1),
     "pictures float32": Target(2.5, 2.5, 1.2, ("opencv",)),
     "pictures uint8": Target(2.5, 2.5, 1.2, ("opencv",)),
+    "pictures, large kernels": Target(5, 5, 3, ("opencv",)),
+    "signals, long kernels": Target(3, 3, 1.2, ("scipy",)),
     **dict.fromkeys(WEAK, WEAK_TARGET),
 }
 # of a row, or of all of a group's that fall short

@@ -34,7 +34,7 @@ def by_name(name: str) -> AnyRow:
 
 def test_rows_are_distinct() -> None:
     assert len({row.name for row in ROWS}) == len(ROWS)
-    assert len({(row.kind, row.product, row.describe()) for row in HERE}) == len(HERE)
+    assert len({(row.kind, row.product, row.describe(), getattr(row, "algorithm", "")) for row in HERE}) == len(HERE)
 
 
 def test_every_row_is_a_valid_description() -> None:

@@ -146,9 +146,9 @@ def tails_without_masks_batch(dtype: str) -> None:
                         compute(spec, schedule, machine, sides)
 
 
-def batch(call: str) -> None:
+def batch(call: str, module: str = "test_bounds") -> None:
     """Run one batch in its own process."""
-    ended = python(f"import test_bounds; test_bounds.{call}", timeout=400)
+    ended = python(f"import {module}; {module}.{call}", timeout=400)
     if ended.returncode:
         how = f"signal {signal.Signals(-ended.returncode).name}" if ended.returncode < 0 else f"status {ended.returncode}"
         pytest.fail(f"{how} in {call}, computing\n{ended.stdout[-2500:]}\n{ended.stderr[-4000:]}")

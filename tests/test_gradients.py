@@ -743,6 +743,8 @@ def test_no_hidden_copies(name: str, produces: str) -> None:
     finally:
         tracemalloc.stop()
     packed = 1.1 * second.nbytes if produces == "x" else 0
+    if plan.algorithm == "winograd":  # transformed: (4 + 3 − 1)² for each 3²
+        packed += 4 * second.nbytes
     assert most <= plan.buffers + 1.5 * packed + 0.05 * spec.bytes_moved + 100_000, str(plan)
 
 

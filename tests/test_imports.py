@@ -41,6 +41,7 @@ ROOMS = (
     "data",
     "nn",
     "explain",
+    "inside",
     "messages",
     "show",
     "cli",

@@ -1,8 +1,10 @@
 """Mission B3 to B7: the operator as superposition, the sum of two dice, accumulation, likeness, a product of polynomials."""
 
+import json
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
+from juanji import messages
+from juanji.cli import main
 from juanji.errors import ArgumentError, DtypeError, JuanjiError, ShapeError
-from juanji.image import match_template
+from juanji.image import match_template, read, write
 from juanji.signal import convolve, convolve_continuous, distribution_of_sum, polynomial_product, production, quadrature, superpose
 
 Array = npt.NDArray[Any]
@@ -357,3 +361,54 @@ def test_bad_input(call: Callable[[], Any], kind: type[JuanjiError], message: st
         call()
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+# The command ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs `juanji match` in a folder with a photo, a part of it, and that part grey; gives its status and what it printed."""
+    monkeypatch.chdir(tmp_path)
+    photo = RANDOM.integers(0, 256, (40, 50, 3), "uint8")
+    write("photo.png", photo)
+    write("part.png", photo[11:20, 23:31])
+    write("faded.png", np.rint(photo[11:20, 23:31].mean(axis=-1) * 0.5 + 60).astype("uint8"))
+    write("mask.png", np.where(np.arange(8) < 5, 255, 0).astype("uint8") * np.ones((9, 1), "uint8"))
+    messages.use("en")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        status = main(["match", *arguments])
+        messages.use("en")
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def test_match_finds_the_part(run: Any) -> None:
+    status, out, err = run("photo.png", "part.png", "-o", "likeness.png")
+    assert (status, out) == (0, "11 23 1\n")
+    assert err == "best at row 11, column 23, 9×8 pixels from there: 1\n"
+    likeness = read("likeness.png")
+    assert likeness.shape == (32, 43)
+    assert likeness[11, 23] == 255
+    status, out, _ = run("photo.png", "faded.png", "--mask", "mask.png", "--json")
+    told = json.loads(out)
+    assert (told["row"], told["column"], told["height"], told["width"]) == (11, 23, 9, 8)
+    assert told["likeness"] > 0.99
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ("part.png photo.png", 2, "template of shape (40, 50, 3) must fit inside"),
+        ("photo.png part.png --method sad", 2, "method (='sad') must be one of ncc, correlation"),
+        ("photo.png part.png -o out.xyz", 2, "must name a file that ends in"),
+        ("photo.png none.png", 1, "none.png"),
+    ],
+)
+def test_match_refuses(arguments: str, status: int, message: str, run: Any) -> None:
+    found, out, err = run(*arguments.split())
+    assert (found, out) == (status, "")
+    assert message in err
+    assert err.count("\n") == 1

@@ -132,7 +132,7 @@ w = np.ones((1, 1, 3, 3), np.float32)
 
 def right(threads, side=3):
     w = np.ones((1, 1, side, side), np.float32)
-    y = jj.conv(x, w, threads=threads)
+    y = jj.conv(x, w, threads=threads, algorithm="direct")
     return y[0, 0, 7, 9] == x[0, 0, 7:7 + side, 9:9 + side].sum() and y.shape == (1, 1, 257 - side, 513 - side)
 
 def in_child(work):
@@ -386,10 +386,10 @@ def test_out_may_be_the_input(layout: str, threads: int) -> None:
 def test_out_may_be_the_weights_or_the_bias() -> None:
     rng = np.random.default_rng(3)
     x, w, bias = (rng.standard_normal(shape).astype(np.float32) for shape in ((1, 1, 66, 66), (1, 1, 33, 33), (1,)))
-    expected = jj.conv(x, w, bias, padding=((0, 0), (0, 0)), stride=(1, 1))[..., :33, :33]
+    expected = jj.conv(x, w, bias, padding=((0, 0), (0, 0)), stride=(1, 1), algorithm="direct")[..., :33, :33]
     part = np.ascontiguousarray(x[..., :65, :65])
     w_copy = w.copy()
-    assert jj.conv(part, w_copy, bias, out=w_copy) is w_copy
+    assert jj.conv(part, w_copy, bias, out=w_copy, algorithm="direct") is w_copy
     np.testing.assert_array_equal(w_copy, expected)
     signal, one, bias_copy = np.ones((1, 4, 1), np.float32), np.ones((8, 4, 1), np.float32), np.arange(8, dtype=np.float32)
     out = bias_copy.reshape(1, 8, 1)

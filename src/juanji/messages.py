@@ -324,6 +324,26 @@ TABLE: dict[str, tuple[str, str]] = {
         " (pip install -e '.[bench]')",
         "bench：安装包不含基准测试；请克隆仓库，并以可编辑方式安装后运行 juanji bench（pip install -e '.[bench]'）",
     ),
+    "match": ("Find where a template stands in a picture.", "在图片中寻找模板的位置。"),
+    "match.template": ("The template: a smaller picture.", "模板：一幅较小的图片。"),
+    "match.output": (
+        "Where to write the likeness of every window, black for none and white for the best.",
+        "输出各窗口相似度的图片：黑为无，白为最佳。",
+    ),
+    "match.mask": ("How much each pixel of the template counts: black not at all.", "模板各像素的权重：黑色不计。"),
+    "match.method": (
+        "ncc: likeness whatever the brightness and contrast, -1 to 1; correlation: plain sums of products.",
+        "ncc：与亮度、对比度无关的相似度，-1 到 1；correlation：直接的乘积和。",
+    ),
+    "match.example": (
+        "Example: juanji match photo.png part.png -o likeness.png",
+        "示例：juanji match photo.png part.png -o likeness.png",
+    ),
+    "match.waiting": ("comparing {photo}", "正在比较 {photo}"),
+    "match.done": (
+        "best at row {row}, column {column}, {height}×{width} pixels from there: {best:.4g}",
+        "最佳位置：第 {row} 行、第 {column} 列起 {height}×{width} 像素，相似度 {best:.4g}",
+    ),
     "slide": (
         "Animate a window sliding over its input: GIF, MP4, numbered PNG or SVG frames, or a figure with a time slider.",
         "窗口在输入上滑动的动画：GIF、MP4、逐帧 PNG 或 SVG，或带时间滑块的图窗。",
@@ -340,7 +360,14 @@ TABLE: dict[str, tuple[str, str]] = {
         "Where to write: .gif, .mp4, .png, .svg. Without it a window opens.",
         "输出文件：.gif、.mp4、.png、.svg；缺省时打开窗口。",
     ),
-    "slide.operator": ("conv, conv_transpose, conv_grad_input or pool.", "conv、conv_transpose、conv_grad_input 或 pool。"),
+    "slide.operator": (
+        "conv, conv_transpose, conv_grad_input, pool or pool_grad.",
+        "conv、conv_transpose、conv_grad_input、pool 或 pool_grad。",
+    ),
+    "slide.scatter": (
+        "Draw conv_transpose and conv_grad_input as every element launching a copy of the kernel.",
+        "把 conv_transpose 与 conv_grad_input 画成每个元素发出一份卷积核。",
+    ),
     "slide.kind": ("Of pooling: max, avg, lp or weighted.", "池化种类：max、avg、lp 或 weighted。"),
     "slide.view": ("perspective or flat.", "perspective（透视）或 flat（平面）。"),
     "slide.dark": ("For a dark background.", "深色背景。"),
@@ -355,8 +382,8 @@ TABLE: dict[str, tuple[str, str]] = {
         "{count} 帧，每帧 {width}×{height} 像素，停留 {seconds:g} 秒",
     ),
     "slide.no_pool": (
-        "--boundary, --flip and --features have no meaning with --operator pool",
-        "--boundary、--flip、--features 不能与 --operator pool 同用",
+        "--boundary, --flip and --features have no meaning with pooling",
+        "--boundary、--flip、--features 不能用于池化",
     ),
     "slide.no_window": (
         "-o must name a file here, because no window can be opened",

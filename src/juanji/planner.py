@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from juanji import machine as machines
 from juanji import reference
-from juanji.algorithms import direct
+from juanji.algorithms import direct, fft, winograd
 from juanji.algorithms.costs import FMA_PER_CYCLE
 from juanji.algorithms.direct import Job, Work
 from juanji.errors import ArgumentError, DtypeError, NotBuiltError, ShapeError
@@ -32,16 +32,26 @@ Choice = tuple[Any, float]  # a schedule and its expected cycles
 
 
 class Algorithm(NamedTuple):
-    """accepts: None or why it does not compute that product of a description; work: the jobs that make it."""
+    """accepts: None or why it does not compute that product of a description; work: the jobs that make it.
+
+    strict: whether its error is no larger than the direct sum's, infinities and NaN included.
+    """
 
     accepts: Callable[[Convolution, str], str | None]
     work: Callable[[Convolution, str, Machine], Work]
+    strict: bool
 
 
-ALGORITHMS = {"direct": Algorithm(direct.accepts, direct.work)}
+ALGORITHMS = {
+    "direct": Algorithm(direct.accepts, direct.work, strict=True),
+    "winograd": Algorithm(winograd.accepts, winograd.work, strict=False),
+    "fft": Algorithm(fft.accepts, fft.work, strict=False),
+}
 PRECISIONS = ("default", "strict")
 SMALL_PART = 100e3  # cycles below which a part may take a tile that is not its best
 NAMES = {"y": "convolution", "x": "gradient of the input", "w": "gradient of the weights"}
+MARGIN = 1.1  # by which an algorithm of larger error must be faster
+PREPARED = {"y": 0.25, "x": 1.0, "w": 0.0}  # of preparing weights, what is counted to a call: outputs are often computed with bound ones
 READ = {"y": ("x", "w"), "x": ("y", "w"), "w": ("x", "y")}  # the operands that each product reads; the first may be any view
 
 
@@ -54,25 +64,55 @@ def plan_for(spec: Convolution, algorithm: str = "auto", precision: str = "defau
     for name, value, valid in (("algorithm", algorithm, ("auto", *ALGORITHMS)), ("precision", precision, PRECISIONS)):
         if not isinstance(value, str) or value not in valid:
             raise ArgumentError(f"{name} (={value!r}) must be one of {', '.join(valid)}")
-    return _plan_for(spec, algorithm, produces)
+    return _plan_for(spec, algorithm, precision, produces)
 
 
 @lru_cache(maxsize=1024)
-def _plan_for(spec: Convolution, algorithm: str, produces: str) -> Plan:
+def _plan_for(spec: Convolution, algorithm: str, precision: str, produces: str) -> Plan:
     machine = machines.probe()
-    refused, found = {}, {}
-    for name, entry in ALGORITHMS.items():
-        reason = entry.accepts(spec, produces) if algorithm in ("auto", name) else "another algorithm was asked for"
-        if reason is None:
-            work = entry.work(spec, produces, machine)
-            found[name] = work, _choose(work.jobs)
-        else:
-            refused[name] = reason
-    if not found:
+    refused = {name: reason for name in ALGORITHMS if (reason := _refusal(spec, algorithm, precision, produces, name))}
+    accepting = [name for name in ALGORITHMS if name not in refused]
+    if not accepting:
         raise NotBuiltError("; ".join(f"{name}: {reason}" for name, reason in refused.items()))
-    name = min(found, key=lambda n: sum(cycles for _, cycles in found[n][1]))
-    work, chosen = found[name]
-    return Plan(spec, produces, name, work, chosen, machine, refused)
+    chosen = accepting[0]
+    if len(accepting) > 1:
+        # One image, channels-last, whatever the arrays are: neither batch nor layout shows in the bits.
+        seconds = _expected(replace(spec, batch=1, layout="channels_last", weight_layout="*IO"), produces, tuple(accepting))
+        chosen = min(seconds, key=lambda name: seconds[name] * (1.0 if ALGORITHMS[name].strict else MARGIN))
+        refused |= {
+            name: f"{_time(seconds[name])} expected for one image, and {_time(seconds[chosen])} for {chosen}"
+            for name in accepting
+            if name != chosen
+        }
+    work = ALGORITHMS[chosen].work(spec, produces, machine)
+    return Plan(spec, produces, chosen, work, _choose(work.jobs), machine, refused)
+
+
+def _refusal(spec: Convolution, algorithm: str, precision: str, produces: str, name: str) -> str | None:
+    """Why an algorithm is not considered."""
+    if algorithm not in ("auto", name):
+        return "another algorithm was asked for"
+    if precision == "strict" and not ALGORITHMS[name].strict:
+        return "its error is larger than the direct sum's, and precision is strict"
+    return ALGORITHMS[name].accepts(spec, produces)
+
+
+@lru_cache(maxsize=1024)
+def _expected(spec: Convolution, produces: str, names: tuple[str, ...]) -> dict[str, float]:
+    """The expected seconds of some algorithms, each with its share of what preparing the weights takes."""
+    machine, found = machines.probe(), {}
+    for name in names:
+        work = ALGORITHMS[name].work(spec, produces, machine)
+        cycles = sum(cycles for _, cycles in _choose(work.jobs)) + PREPARED[produces] * work.preparing
+        found[name] = _seconds(spec, cycles, machine)
+    return found
+
+
+def _seconds(spec: Convolution, cycles: float, machine: Machine) -> float:
+    """The expected time of so many cycles on one core, which has to move all bytes as well."""
+    lanes = machine.vector_bits // (64 if spec.dtypes.sum == "float64" else 32)
+    clock = machine.peak(spec.dtypes.sum) / (2 * lanes * FMA_PER_CYCLE)
+    return max(cycles / clock, spec.bytes_moved / machine.bandwidth)
 
 
 def _choose(jobs: Sequence[Job]) -> list[Choice]:
@@ -146,9 +186,7 @@ class Plan:
     @property
     def seconds(self) -> float:
         """The expected time on one core."""
-        lanes = self.machine.vector_bits // (64 if self.spec.dtypes.sum == "float64" else 32)
-        clock = self.machine.peak(self.spec.dtypes.sum) / (2 * lanes * FMA_PER_CYCLE)
-        return max(self.cycles / clock, self.spec.bytes_moved / self.machine.bandwidth)
+        return _seconds(self.spec, self.cycles, self.machine)
 
     @property
     def limit(self) -> Limit:
@@ -363,6 +401,13 @@ class Bound:
     plan: Plan
     operands: tuple[Operands, ...]
     bias: Array | None
+
+    def ready(self, x: Array, out: Array, *, threads: int | None = None) -> Callable[[], Any]:
+        """The call on arrays that stay where they are, with as little as possible left to do; not for two threads at a time."""
+        plan = self.plan
+        if plan._simple and x.size and out.size and plan._check_first(x) is x and plan._check_out(out, x, self.operands) is out:
+            return plan.parts[0].ready(x, self.operands[0], out, threads)
+        return partial(self, x, out=out, threads=threads)
 
     def __call__(self, x: npt.ArrayLike, *, out: Array | None = None, threads: int | None = None) -> Array:
         """The convolution of x with the bound weights."""

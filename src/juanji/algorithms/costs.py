@@ -39,3 +39,14 @@ FEWEST_STEPS = 64  # of a block of the reduction, where there is a choice
 OUTER_PIXELS = 192  # output positions of a block of the gradient of the weights
 MOST_TAPS = 64  # kernels with a pattern of zeros are written out tap by tap up to this many
 MOST_STRAIGHT = 12  # steps of a reduction loop that are written one after the other; with more, LLVM moves loads too far ahead
+
+# Fourier tiles: cycles per vector of a column and per pair of vectors of a row, one way. Fitted to every size of tile on pictures of
+# 1920×1080 with kernels of 11×11 and 31×31, and on lines of a million places with 100 and 1000 taps.
+FFT_COLUMN = 1.6  # for each doubling of its length
+FFT_ROW = 2.9  # likewise
+FFT_FAR = 4.6  # more for each doubling of the tile beyond a third of the first cache
+FFT_FACTOR = 7.8  # more where rows and columns are one transform
+FFT_PRODUCT, FFT_FAR_PRODUCT = 6.0, 32.0  # per frequency, depth entry and feature: spectra from the second cache, or from beyond
+FFT_PADDING = 3.0  # per element of a border
+FFT_APART = 12.0  # per element that is read or stored alone
+FFT_KEPT = 60.0  # per pair of vectors of a kernel's spectrum, which are stored far apart

@@ -41,6 +41,7 @@ class Work:
     dtype: of the arrays that the jobs write, the result's or, where more is to be done, the sum's. more: shapes of those
     besides the result, which are scratch for a `purpose`. before, after: what is done to all of them, the result first, around the jobs.
     finished: whether the jobs apply the epilogue; otherwise that is left to do once all else is done.
+    preparing: cycles that weights take before they are first used, beyond putting them in order.
     """
 
     jobs: tuple[Job, ...]
@@ -50,6 +51,7 @@ class Work:
     purpose: str = ""
     before: Callable[[Arrays], None] | None = None
     after: Callable[[Arrays], None] | None = None
+    preparing: float = 0.0
 
 
 def accepts(spec: Convolution, produces: str) -> str | None:
@@ -75,7 +77,7 @@ def work(spec: Convolution, produces: str, machine: Machine) -> Work:
         return _sited(spec, produces, machine)
     if produces == "y":
         return Work((tile(Problem(lower(spec), spec.dtypes, spec.epilogue, machine, overflow=spec.overflow)),), spec.dtypes.y)
-    return _grad_input(spec, machine) if produces == "x" else _grad_weight(spec, machine)
+    return grad_input(spec, machine) if produces == "x" else _grad_weight(spec, machine)
 
 
 def _sited(spec: Convolution, produces: str, machine: Machine) -> Work:
@@ -102,8 +104,8 @@ def _program(problem: Problem, schedule: Space | Channel) -> Program:
     return space.program(problem, schedule) if isinstance(schedule, Space) else channel.program(problem, schedule)
 
 
-def _grad_input(spec: Convolution, machine: Machine) -> Work:
-    """The phases of the gradient of the input, after which strips of border are folded back."""
+def grad_input(spec: Convolution, machine: Machine, job: Callable[[Problem], Job] = tile) -> Work:
+    """The phases of the gradient of the input, after which strips of border are folded back. job: what computes a phase."""
     contraction = replace(lower(spec), taps=None).producing("x")
     strips, found = regions(contraction)[1:], phases(contraction)
     bare = [phase for phase in found if phase.contraction is None]
@@ -112,7 +114,7 @@ def _grad_input(spec: Convolution, machine: Machine) -> Work:
     epilogue = spec.epilogue if finished else NO_EPILOGUE
     dtypes = Dtypes(of.y, of.w, of.sum, of.x if finished else of.sum)
     pieces = ((p.contraction, p.region) for p in found if p.contraction is not None)
-    jobs = (tile(Problem(piece, dtypes, epilogue, machine, region, spec.overflow)) for piece, region in pieces)
+    jobs = (job(Problem(piece, dtypes, epilogue, machine, region, spec.overflow)) for piece, region in pieces)
     return Work(
         tuple(jobs),
         dtypes.y,

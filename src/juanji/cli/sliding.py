@@ -21,6 +21,7 @@ def slide_command(
     kernel: Annotated[str, typer.Option("--kernel", "-k", help=say("slide.kernel"))],
     output: Annotated[str | None, typer.Option("--output", "-o", help=say("slide.output"))] = None,
     operator: Annotated[str, typer.Option(help=say("slide.operator"))] = "conv",
+    scatter: Annotated[bool, typer.Option("--scatter", help=say("slide.scatter"))] = False,
     channels: Channels = 1,
     features: Features = 1,
     stride: Annotated[str | None, typer.Option(help=say("explain.stride"))] = None,
@@ -39,7 +40,7 @@ def slide_command(
     if stride is not None:
         arguments["stride"] = numbers("--stride", stride, "1x2")
     w: Any
-    if operator == "pool":
+    if operator.startswith("pool"):
         w = numbers("--kernel", kernel, "2x2")
         arguments |= {"kind": kind} | ({"weights": "gaussian"} if kind == "weighted" else {})
         if boundary != "zero" or flip or features > 1:
@@ -48,8 +49,9 @@ def slide_command(
         w = _numbers("--kernel", kernel, (features, channels) if operator == "conv" else (channels, features))
         arguments |= {"boundary": boundary_of(boundary), "flip": flip}
     made = slide(
-        _numbers("--input", x, (channels,)), w, operator=operator, view=view, dark=dark, seconds=seconds, language=current(), **arguments
-    )
+        _numbers("--input", x, (channels,)), w, operator=operator, scatter=scatter,
+        view=view, dark=dark, seconds=seconds, language=current(), **arguments,
+    )  # fmt: skip
     if output is None:
         _open(made)
         return

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import Any
 
 from juanji.nn import losses, models, operator
-from juanji.nn.arithmetic import ELU, Clip, Divide, Function, LogSoftmax, MatMul, Maximum, Minimum, Power, PReLU, Subtract
+from juanji.nn.arithmetic import ELU, Clip, Divide, Function, LogSoftmax, MatMul, Maximum, Minimum, Power, PReLU, Subtract, Threshold
 from juanji.nn.clipping import ClipNorm, ClipValue
 from juanji.nn.curves import draw_curves
 from juanji.nn.evaluation import evaluate
@@ -168,6 +168,7 @@ __all__ = [
     "Tile",
     "ToFloat",
     "Transpose",
+    "Threshold",
     "from_onnx",
     "to_onnx",
 ]

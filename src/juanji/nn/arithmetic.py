@@ -111,6 +111,28 @@ class ELU(Operator):
 
 
 @dataclass(frozen=True, eq=False)
+class Threshold(Operator):
+    """x where it is above `high` or below `low`, 0 between; what is kept moves towards 0 by `shift`.
+
+    low=None keeps nothing below: with high = 0 that is relu. With high = −low = shift it is the soft threshold of sparse coding.
+    """
+
+    stem: ClassVar[str] = "threshold"
+    high: float = 0.0
+    low: float | None = None
+    shift: float = 0.0
+
+    def forward(self, p: Parameters, *inputs: Array, run: Run) -> tuple[Array, object]:
+        (x,) = inputs
+        above, shift = x > self.high, np.asarray(self.shift, x.dtype)
+        below = np.zeros_like(above) if self.low is None else x < self.low
+        return np.where(above, x - shift, np.where(below, x + shift, np.zeros((), x.dtype))), above | below
+
+    def backward(self, p: Parameters, saved: Array, dy: Array, wanted: tuple[bool, ...]) -> Back:
+        return Back((dy * saved,))
+
+
+@dataclass(frozen=True, eq=False)
 class LogSoftmax(Operator):
     """log(eˣ / Σ eˣ) along an axis. dx = dy − eʸ·Σ dy."""
 

@@ -39,11 +39,15 @@ class Stage:
 
 def fused(nodes: Iterable[Node], arrays_of: Callable[[Node], Mapping[str, Array]], outputs: Iterable[str]) -> list[Stage]:
     """The stages that compute the outputs; theirs are the names that are kept."""
+    kept = set(outputs)
+    return _joined(folded(nodes, arrays_of, kept), kept, _activation)
+
+
+def folded(nodes: Iterable[Node], arrays_of: Callable[[Node], Mapping[str, Array]], outputs: Iterable[str]) -> list[Stage]:
+    """The same with activations left as stages of their own: every stage is an operator, with a way back."""
     stages = [Stage(node.name, node.op, node.inputs, node.outputs, arrays_of(node)) for node in nodes]
     kept = set(outputs)
-    stages = _without_dropout(stages, kept)
-    stages = _joined(stages, kept, _normalisation)
-    return _joined(stages, kept, _activation)
+    return _joined(_without_dropout(stages, kept), kept, _normalisation)
 
 
 def _without_dropout(stages: list[Stage], kept: set[str]) -> list[Stage]:

@@ -17,9 +17,9 @@ class Interrupt:
 
 @contextmanager
 def postponed() -> Iterator[Interrupt]:
-    """The first Ctrl-C in this block is only noted; a second one interrupts at once. Outside the main thread nothing changes."""
-    interrupt = Interrupt()
-    if threading.current_thread() is not threading.main_thread():
+    """The first Ctrl-C in this block is only noted; a second one interrupts at once. Nothing changes outside the main thread."""
+    interrupt, before = Interrupt(), signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is None:  # None: a handler that is not Python's
         yield interrupt
         return
 
@@ -27,7 +27,6 @@ def postponed() -> Iterator[Interrupt]:
         interrupt.asked = True
         signal.signal(signal.SIGINT, before)
 
-    before = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, note)
     try:
         yield interrupt

@@ -9,6 +9,7 @@ Both cross-entropies take what comes before softmax or sigmoid, so that nothing 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -34,16 +35,18 @@ def softmax_cross_entropy(y: Array, target: Array) -> tuple[float, Array]:
         raise DtypeError(f"target has dtype {target.dtype}, but must be class numbers, integers")
     if target.size and not 0 <= target.min() <= target.max() < y.shape[1]:
         raise ArgumentError(f"target holds {target.min()} to {target.max()}, but there are {y.shape[1]} classes, from 0")
-    at = np.expand_dims(target.astype(np.int64), 1)
-    shifted = y - y.max(axis=1, keepdims=True)
+    places = math.prod(y.shape[2:])
+    classes = y.reshape(*y.shape[:2], places)
+    right = (np.arange(len(y))[:, None], target.reshape(len(y), places).astype(np.int64), np.arange(places))  # each target's class
+    shifted = classes - classes.max(axis=1, keepdims=True)
     p = np.exp(shifted)
     total = p.sum(axis=1, keepdims=True)
     count = max(target.size, 1)
-    value = float((np.log(total) - np.take_along_axis(shifted, at, 1)).sum(dtype=np.float64)) / count
+    value = float((np.log(total[:, 0]) - shifted[right]).sum(dtype=np.float64)) / count
     p /= total
-    np.put_along_axis(p, at, np.take_along_axis(p, at, 1) - 1, 1)
+    p[right] -= 1
     p /= count
-    return value, p
+    return value, p.reshape(y.shape)
 
 
 def _alike(y: Array, target: Array) -> Array:

@@ -8,13 +8,13 @@ When a batch normalisation does not train, its mean and deviation are constants,
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
 from juanji.errors import ArgumentError
+from juanji.nn.batch_statistics import affine, combined, error_sums, mean_and_variance
 from juanji.nn.initial import Fill
 from juanji.nn.operator import Array, Back, Box, Operator, Parameter, Parameters, Run, Shape, whole
 
@@ -68,32 +68,30 @@ class BatchNorm(Operator):
 
     def forward(self, p: Parameters, *inputs: Array, run: Run) -> tuple[Array, Any]:
         (x,) = inputs
-        if not run.training:
-            scale = 1 / np.sqrt(p["variance"] + np.asarray(self.epsilon, p["variance"].dtype))
-            factor = p["weight"] * scale
-            y = x * _channels(factor, x.ndim) + _channels(p["bias"] - p["mean"] * factor, x.ndim)
-            return y, (x, _channels(scale, x.ndim), None)
-        axes = (0, *range(2, x.ndim))
-        count = math.prod(x.shape[axis] for axis in axes)
-        if count < 2:
-            raise ArgumentError(f"{self} cannot train on one value per channel: an input {x.shape}")
-        normal, scale, mean, variance = _normalised(x, axes, self.epsilon)
-        for name, value in (("mean", mean), ("variance", variance * (count / (count - 1)))):
-            running = p[name]
-            running += np.asarray(self.momentum, running.dtype) * (value.reshape(-1) - running)
-        return normal * _channels(p["weight"], x.ndim) + _channels(p["bias"], x.ndim), (x, scale, normal)
+        mean, variance = p["mean"], p["variance"]
+        if run.training:
+            count = x.size // x.shape[1]
+            if count < 2:
+                raise ArgumentError(f"{self} cannot train on one value per channel: an input {x.shape}")
+            mean, variance = mean_and_variance(x)
+            for name, value in (("mean", mean), ("variance", variance * (count / (count - 1)))):
+                running = p[name]
+                running += np.asarray(self.momentum, running.dtype) * (value.astype(running.dtype) - running)
+        scale = 1 / np.sqrt(variance + self.epsilon)
+        factor = p["weight"] * scale
+        return affine(x, factor, p["bias"] - mean * factor), (x, mean.astype(x.dtype), scale, run.training)
 
     def backward(self, p: Parameters, saved: Any, dy: Array, wanted: tuple[bool, ...]) -> Back:
-        x, scale, normal = saved
-        axes = (0, *range(2, x.ndim))
-        trained = normal is not None
-        if not trained:
-            normal = (x - _channels(p["mean"], x.ndim)) * scale
-        grads = {"weight": (dy * normal).sum(axis=axes), "bias": dy.sum(axis=axes)}
+        x, mean, scale, trained = saved
+        plain, weighted = error_sums(x, mean, dy)
+        grads = {"weight": (weighted * scale).astype(dy.dtype), "bias": plain.astype(dy.dtype)}
         if not wanted[0]:
             return Back((None,), grads)
-        g = dy * _channels(p["weight"], x.ndim)
-        return Back((_normalised_back(g, normal, scale, axes) if trained else g * scale,), grads)
+        factor = p["weight"] * scale
+        if not trained:
+            return Back((affine(dy, factor, np.zeros_like(factor)),), grads)
+        count = x.size // x.shape[1]
+        return Back((combined(dy, factor, x, mean, -factor * scale * scale * weighted / count, -factor * plain / count),), grads)
 
 
 @dataclass(frozen=True, eq=False)

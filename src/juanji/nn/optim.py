@@ -12,7 +12,7 @@ checkpoint can hold it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ from juanji.errors import ArgumentError
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 Memory = dict[str, Array]
+PIECE = 1 << 14  # elements
 
 
 class Optimizer(Protocol):
@@ -67,12 +68,10 @@ class SGD:
         return _zeros("momentum", parameters) if self.momentum else {}
 
     def update(self, parameters: Arrays, gradients: Arrays, memory: Memory, *, rate: float, step: int) -> None:
-        for name, p in parameters.items():
-            g = gradients[name]
+        for p, g, *momentum in _pieces(parameters, gradients, memory, *(("momentum",) if self.momentum else ())):
             if self.weight_decay:
                 g = g + _of(p, self.weight_decay) * p
-            if self.momentum:
-                v = memory[f"momentum.{name}"]
+            for v in momentum:
                 v *= _of(p, self.momentum)
                 v += g
                 g = g + _of(p, self.momentum) * v if self.nesterov else v
@@ -96,11 +95,10 @@ class Adam:
         return _zeros("mean", parameters) | _zeros("square", parameters)
 
     def update(self, parameters: Arrays, gradients: Arrays, memory: Memory, *, rate: float, step: int) -> None:
-        for name, p in parameters.items():
-            g = gradients[name]
+        for p, g, mean, square in _pieces(parameters, gradients, memory, "mean", "square"):
             if self.weight_decay:
                 g = self._decayed(p, g, rate)
-            self._move(p, g, memory[f"mean.{name}"], memory[f"square.{name}"], rate, step)
+            self._move(p, g, mean, square, rate, step)
 
     def _decayed(self, p: Array, g: Array, rate: float) -> Array:
         """The gradient after weight decay, which may change the parameter itself instead."""
@@ -133,6 +131,16 @@ class AdamW(Adam):
 
 
 OPTIMIZERS: dict[str, type[SGD | Adam]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+
+
+def _pieces(parameters: Arrays, gradients: Arrays, memory: Memory, *kinds: str) -> Iterator[list[Array]]:
+    """The same part of a parameter, of its gradient and of the memory of it, small enough to stay in the cache from line to line."""
+    for name, p in parameters.items():
+        if not p.flags.c_contiguous:
+            raise ArgumentError(f"{name} must be contiguous to be changed in place")
+        flat = [array.reshape(-1) for array in (p, gradients[name], *(memory[f"{kind}.{name}"] for kind in kinds))]
+        for start in range(0, p.size, PIECE):
+            yield [array[start : start + PIECE] for array in flat]
 
 
 def _of(p: Array, number: float) -> Any:

@@ -46,13 +46,8 @@ def predict(net: Graph, image: npt.ArrayLike, preprocessing: Preprocessing | Non
 
     Raises ShapeError for a picture that is too small for the network and for outputs that are none of the four kinds.
     """
-    if len(net.inputs) != 1:
-        raise ShapeError(f"the network has {len(net.inputs)} inputs ({', '.join(net.inputs)}); use net.run for them")
-    ((name, shape),) = net.inputs.items()
-    own = preprocessing or net.preprocessing or BYTES
-    if own.size is None and shape is not None and len(shape) == 3 and shape[1] is not None and shape[2] is not None:
-        own = replace(own, size=(shape[1], shape[2]))
-    found = net.run({name: own(own.picture(image, _channels(shape)))})
+    own, picture = prepared(net, image, preprocessing)
+    found = net.run({next(iter(net.inputs)): own(picture)})
     if len(found) != 1:
         raise ShapeError(f"the network has {len(found)} outputs ({', '.join(found)}); use net.run for them")
     (y,) = found.values()
@@ -70,6 +65,20 @@ def predict(net: Graph, image: npt.ArrayLike, preprocessing: Preprocessing | Non
     raise ShapeError(f"the network gives an output of shape {y.shape}, which is neither classes nor a picture")
 
 
+def prepared(net: Graph, image: npt.ArrayLike, preprocessing: Preprocessing | None = None) -> tuple[Preprocessing, Array]:
+    """A picture as a network with one input takes it, (1, C, h, w) in the picture's type, and the preprocessing that is still to be done.
+
+    Raises ShapeError for networks that take no pictures.
+    """
+    if len(net.inputs) != 1:
+        raise ShapeError(f"the network has {len(net.inputs)} inputs ({', '.join(net.inputs)}); use net.run for them")
+    (shape,) = net.inputs.values()
+    own = preprocessing or net.preprocessing or BYTES
+    if own.size is None and shape is not None and len(shape) == 3 and shape[1] is not None and shape[2] is not None:
+        own = replace(own, size=(shape[1], shape[2]))
+    return own, own.picture(image, _channels(shape))
+
+
 def _channels(shape: InputShape) -> int:
     """How many channels the network's pictures have: 1 or 3."""
     count = 3 if shape is None or shape[0] is None else shape[0]
@@ -84,4 +93,4 @@ def _shares(scores: Array) -> Array:
     return total
 
 
-__all__ = ["Prediction", "predict"]
+__all__ = ["Prediction", "predict", "prepared"]

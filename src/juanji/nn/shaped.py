@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,11 +12,11 @@ import numpy.typing as npt
 from juanji.errors import ArgumentError
 from juanji.nn.graph import Graph
 from juanji.nn.losses import Loss
-from juanji.nn.nodes import Node
 from juanji.nn.operator import Array, Shape
 from juanji.nn.tape import Tape
 
 Given = Mapping[str, npt.ArrayLike]
+KEPT = 128  # graphs; the one that was made first is forgotten for a further one
 
 
 class Specialised:
@@ -29,14 +30,21 @@ class ShapedGraph:
     """A network like `Graph`, of which `at(inputs)` gives the graph for the shapes of some inputs.
 
     settings: the names of inputs that are no values of the network but decide what it is, such as a sampling rate; they are handed in
-    like the others. Parameters are there after the first run or `at`, and the same arrays in all graphs.
+    like the others. Parameters are there after the first run or `at`; arrays that come with the same name and the same content are one
+    array in all graphs, so that training any of them trains all.
     """
 
-    def __init__(self, inputs: Sequence[str], settings: Sequence[str], make: Callable[[dict[str, Shape], dict[str, Array]], Specialised]):
-        self.inputs, self.settings = tuple(inputs), tuple(settings)
+    def __init__(
+        self,
+        inputs: Sequence[str],
+        settings: Sequence[str],
+        outputs: Sequence[str],
+        make: Callable[[dict[str, Shape], dict[str, Array]], Specialised],
+    ):
+        self.inputs, self.settings, self.outputs = tuple(inputs), tuple(settings), tuple(outputs)
         self._make = make
         self._made: dict[Any, Specialised] = {}
-        self._arrays: dict[str, Array] = {}
+        self._shared: dict[tuple[str, Shape, bytes], Array] = {}
 
     # The graphs --------------------------------------------------------------------------------------------------------------
 
@@ -65,11 +73,19 @@ class ShapedGraph:
         shapes, settings = described
         key = (tuple(sorted(shapes.items())), tuple((name, settings[name].shape, settings[name].tobytes()) for name in sorted(settings)))
         if key not in self._made:
-            found = self._make(shapes, settings)
-            shared = {name: array for name, array in found.graph.arrays.items() if name not in found.own}
-            found.graph.set_arrays({**found.graph.arrays, **{name: self._arrays.setdefault(name, array) for name, array in shared.items()}})
-            self._made[key] = found
+            if len(self._made) >= KEPT:
+                del self._made[next(iter(self._made))]
+            self._made[key] = self._sharing(self._make(shapes, settings))
         return self._made[key]
+
+    def _sharing(self, made: Specialised) -> Specialised:
+        """The same, with the arrays of the graphs before it. They are told by what they came with, whatever training made of them."""
+        arrays = made.graph.arrays
+        for name, array in arrays.items():
+            if name not in made.own:
+                arrays[name] = self._shared.setdefault((name, array.shape, hashlib.sha256(array.data).digest()), array)
+        made.graph.set_arrays(arrays)
+        return made
 
     # Parameters --------------------------------------------------------------------------------------------------------------
 
@@ -87,13 +103,6 @@ class ShapedGraph:
         if not self._made:
             raise ArgumentError("the network has no parameters yet: call it once, or net.at(inputs)")
         return {name: array for made in self._made.values() for name, array in getattr(made.graph, which).items()}
-
-    @property
-    def nodes(self) -> tuple[Node, ...]:
-        """The nodes of the graph that was made first."""
-        if not self._made:
-            raise ArgumentError("the network has no nodes yet: call it once, or net.at(inputs)")
-        return next(iter(self._made.values())).graph.nodes
 
     # Forward -----------------------------------------------------------------------------------------------------------------
 

@@ -12,30 +12,33 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from juanji.show.slides import Slide
+    from juanji.show.pictures import Pictures
 
 DPI = 100
 BAR = 40  # pixels for the slider
 
 
-def with_slider(slide: Slide) -> Figure:
-    """The slide as a figure; its slider chooses the frame."""
+def with_slider(pictures: Pictures) -> Figure:
+    """A film's pictures as a figure whose slider chooses the frame."""
     plt, widgets = optional("matplotlib.pyplot", "show"), optional("matplotlib.widgets", "show")
-    width, height = slide.pictures.size
-    colours = slide.pictures.colours
+    width, height = pictures.size
+    colours = pictures.colours
     figure: Figure = plt.figure(figsize=(width / DPI, (height + BAR) / DPI), dpi=DPI, facecolor=colours.background)
     page = figure.add_axes((0, BAR / (height + BAR), 1, height / (height + BAR)))
-    bar = figure.add_axes((0.12, 0.25 * BAR / (height + BAR), 0.72, 0.5 * BAR / (height + BAR)))
-    time = widgets.Slider(bar, "", 1, len(slide), valinit=1, valstep=1, color=colours.positive, track_color=colours.faint, valfmt="%d")
-    time.valtext.set_color(colours.ink)
+    count = len(pictures.film.frames)
 
     def show(number: float) -> None:
-        draw(page, slide.drawing(int(number) - 1), slide.pictures.words.font)
+        draw(page, pictures.drawing(int(number) - 1), pictures.words.font)
         figure.canvas.draw_idle()
 
-    time.on_changed(show)
     show(1)
-    figure.juanji_slider = time  # type: ignore[attr-defined]  # a slider works as long as something keeps it
+    if count > 1:
+        bar = figure.add_axes((0.12, 0.25 * BAR / (height + BAR), 0.72, 0.5 * BAR / (height + BAR)))
+        ends: dict[str, Any] = {"valmin": 1, "valmax": count, "valinit": 1, "valstep": 1, "valfmt": "%d"}
+        time = widgets.Slider(bar, "", **ends, color=colours.positive, track_color=colours.faint)
+        time.valtext.set_color(colours.ink)
+        time.on_changed(show)
+        figure.juanji_slider = time  # type: ignore[attr-defined]  # a slider works as long as something keeps it
     return figure
 
 

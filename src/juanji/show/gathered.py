@@ -167,7 +167,7 @@ def _gradient(dy: Array, w: Array, options: dict[str, Any]) -> tuple[Convolution
     n = spatial_axes(w.shape, options.get("sharing", "shared"))
     if len(shape) == n:  # without samples and channels: those of dy, and of w
         last = options.get("layout") == "channels_last"
-        axis = {"OI*": 1 - n - 2, "*IO": -2, "O*I": -1}.get(options.get("weight_layout") or ("*IO" if last else "OI*"), -1)
+        axis = {"OI*": -n - 1, "*IO": -2, "O*I": -1}.get(options.get("weight_layout") or ("*IO" if last else "OI*"), -1)
         channels = (w.shape[axis] * options.get("groups", 1),)
         shape = dy.shape[: dy.ndim - n - 1] + ((*shape, *channels) if last else (*channels, *shape))
     return described(shape, w.shape, options, dtype=dy.dtype, w_dtype=w.dtype, known=Geometry)

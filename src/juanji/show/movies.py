@@ -1,7 +1,8 @@
 """Pictures in turn as a GIF or an MP4."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,30 +15,28 @@ if TYPE_CHECKING:
 
 COLOURS = 256
 APART = 8  # levels, that colours of the palette differ by at least
-SAMPLED = 8  # frames that the palette is chosen from
 SMOOTH = 25  # pictures a second of a video, however long a frame stands: players do not like fewer
 
 
-def gif(path: Path, images: Iterator["Image"], seconds: float) -> None:
-    """An endless GIF, all frames with one palette."""
+def gif(path: Path | BytesIO, images: Iterator["Image"], some: Iterable["Image"], seconds: float) -> None:
+    """An endless GIF, all frames with one palette, which is chosen from `some` of them; the others are never held together."""
     from PIL import Image as Pillow
     from PIL.Image import Dither
 
-    frames = list(images)
     palette = Pillow.new("P", (1, 1))
-    palette.putpalette(_commonest(frames))
-    indexed = [frame.quantize(palette=palette, dither=Dither.NONE) for frame in frames]
-    indexed[0].save(path, save_all=True, append_images=indexed[1:], duration=round(seconds * 1000), loop=0, disposal=1)
+    palette.putpalette(_commonest(some))
+    indexed = (image.quantize(palette=palette, dither=Dither.NONE) for image in images)
+    next(indexed).save(path, "GIF", save_all=True, append_images=indexed, duration=round(seconds * 1000), loop=0, disposal=1)
 
 
-def _commonest(frames: list["Image"]) -> list[int]:
-    """The commonest colours of some of the frames, exactly as they are: red, green, blue of each in turn.
+def _commonest(frames: Iterable["Image"]) -> list[int]:
+    """The commonest colours of these frames, exactly as they are: red, green, blue of each in turn.
 
     Pictures drawn of flat colours have few of them; those between, where edges are smoothed, are rare and take the nearest. Pillow finds
     that on a grid of 4 levels, so a colour too close to a commoner one is left out: it would be taken for it, or the other way round.
     """
     counts: Counter[tuple[int, int, int]] = Counter()
-    for frame in frames[:: -(-len(frames) // SAMPLED)]:
+    for frame in frames:
         for count, colour in frame.getcolors(frame.width * frame.height) or ():
             counts[colour] += count  # type: ignore[index]  # of an RGB picture
     chosen = np.empty((0, 3), np.int16)

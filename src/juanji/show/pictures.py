@@ -32,7 +32,8 @@ NAMES = {  # of the field below and the pixels above, by operator and whether it
     ("pool_grad", True): ("gradient", "error"),
 }
 LETTER = 0.56  # width of a letter of arithmetic in its size, about: digits, signs and spaces
-SMALLEST_EDGED = 9.0  # side of a cell
+SMALLEST_EDGED, SMALLEST_FACTORED = 9.0, 40.0  # sides of cells that have room for lines between them, for factors in their corners
+FACTOR_TEXT = 11.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +61,7 @@ class Pictures:
         """What every frame shows."""
         kernel = () if self._changes else self._kernel(self.film.frames[0])
         if self.film.scatters:
-            given = (shape for frame in self.film.frames for shape in self._pixel(frame, self._settled_fill(frame), self._above_edge))
-            return (*self._field(None), *given, *self._titles(), *kernel)
+            return (*self._field(None), *self._given, *self._titles(), *kernel)
         waiting = (Polygon(self.stage.output.quad(*frame.pixel), None, self._waiting) for frame in self.film.frames)
         return (*self._field(self.film.field.values), *waiting, *self._titles(), *kernel)
 
@@ -79,7 +79,7 @@ class Pictures:
         return (
             *(shape for shape in window if isinstance(shape, Polygon)),
             *(self._lines(frame) if self.stage.joined else ()),
-            *(shape for shape in window if isinstance(shape, Text)),  # numbers stay readable where lines cross them
+            *(shape for shape in (*window, *self._beside(number)) if isinstance(shape, Text)),  # readable where lines cross them
             *self._pixel(frame, self.colours.mark, self.colours.mark),
             *(self._kernel(frame) if self._changes else ()),
             *self._text(number),
@@ -102,14 +102,18 @@ class Pictures:
         """The cells that the window looks at or adds to, and if marked its frame."""
         top, left = frame.corner
         for channel, plane in enumerate(self.stage.inputs):
-            for down, right in itertools.product(*self.film.taps):
+            for (i, down), (j, right) in itertools.product(*map(enumerate, self.film.taps)):
                 at = top + down, left + right
-                yield from self._cell(plane, at, values[(channel, *at)], marked=marked)
+                factor = frame.weights[channel, i, j] if marked and self._factor_text and frame.weights is not None else None
+                yield from self._cell(plane, at, values[(channel, *at)], marked=marked, factor=factor)
             if marked:
                 yield Polygon(plane.quad(top, left, *self.film.window), None, self.colours.mark, 2.5)
 
-    def _cell(self, plane: Plane, at: tuple[int, int], value: Any, *, marked: bool) -> Iterator[Shape]:
-        """One cell of the field with its number: solid, or dashed and without colour if it is padding or a gap."""
+    def _cell(self, plane: Plane, at: tuple[int, int], value: Any, *, marked: bool, factor: Any = None) -> Iterator[Shape]:
+        """One cell of the field with its number, and small in its corner the weight that this is multiplied by.
+
+        Solid, or dashed and without colour if it is padding or a gap.
+        """
         inside = bool(self.film.field.cells[at] == INSIDE)
         colour = str(shades(value, self.colours, self._largest)) if inside else self.colours.background
         edge = self._edge(plane) if inside else self.colours.faint
@@ -119,6 +123,9 @@ class Pictures:
         if self._field_text and not (self.film.field.blank and not inside):
             ink = over(colour, self.colours) if inside or marked else self.colours.faint
             yield Text(_middle(plane, *at), label(value), self._field_text, ink)
+            if factor is not None:
+                (x, y), text = plane.place(at[0] + 0.96, at[1] + 0.94), f"×{label(factor)}"
+                yield Text((x - ems(text) * self._factor_text / 2, y - self._factor_text / 2), text, self._factor_text, ink)
 
     def _edge(self, plane: Plane) -> str | None:
         """The lines between cells, where cells are large enough for them."""
@@ -135,6 +142,20 @@ class Pictures:
         yield Polygon(plane.quad(*frame.pixel), fill, edge)
         if self._pixel_text:
             yield Text(_middle(plane, *frame.pixel), label(self.film.pixels[frame.pixel]), self._pixel_text, over(fill, self.colours))
+
+    @cached_property
+    def _given(self) -> tuple[Shape, ...]:
+        """The pixels that are there from the start, where they scatter."""
+        frames = self.film.frames if self.film.scatters else ()
+        return tuple(shape for frame in frames for shape in self._pixel(frame, self._settled_fill(frame), self._above_edge))
+
+    def _beside(self, number: int) -> Iterator[Shape]:
+        """The pixels that lines may cross: all that are given, or those made before in the same row."""
+        if self.film.scatters:
+            yield from self._given
+        else:
+            for before in range(number - self.film.frames[number].pixel[1], number):
+                yield from self.settled(before)
 
     def _settled_fill(self, frame: Frame) -> str:
         return str(self._pixel_fills[frame.pixel])
@@ -254,6 +275,15 @@ class Pictures:
         return bool(len(self._weights) and (self._weights != self._weights[0]).any())
 
     @cached_property
+    def _factor_text(self) -> float:
+        """The size of weights beside the numbers that they multiply; 0 where there are none, or no room."""
+        width, height = self.stage.inputs[0].cell()
+        if self.film.scatters or self.stage.joined or not self.stage.kernels or height < SMALLEST_FACTORED:
+            return 0.0
+        size = min(FACTOR_TEXT, 0.94 * width / (ems("×") + self._widest_weight))
+        return size if size >= SMALLEST_TEXT else 0.0
+
+    @cached_property
     def _largest_weight(self) -> float:
         return _magnitude(self._weights)
 
@@ -269,7 +299,7 @@ def _middle(plane: Plane, row: int, column: int) -> tuple[float, float]:
 def _fitting(plane: Plane, widest: float) -> float:
     """The size of text so wide, in ems, that every cell of the plane holds it; 0 where none is readable."""
     width, height = plane.cell()
-    size = min(LARGEST_TEXT, 0.6 * height, 0.9 * width / widest)
+    size = min(LARGEST_TEXT, 0.6 * height, 0.88 * width / widest)
     return size if size >= SMALLEST_TEXT else 0.0
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from juanji.errors import ShapeError
 from juanji.explain.arguments import by
-from juanji.explain.arithmetic import factor, few, number_of
+from juanji.explain.arithmetic import few, number_of
 from juanji.explain.pooled import trace_pool
 from juanji.pooling import planned, pool, pool_grad, window_weights
 from juanji.show.frames import Field, Film, Frame
@@ -128,26 +128,24 @@ def pooled_back(x: Array, size: Any, dy: Array | None, feature: int, sample: int
     shares = pool_grad(many, one_each, laid.window, weights=laid.weights, **options)[:, 0]
     spread = np.pad(shares, [(0, 0), *laid.sides])
     around = np.pad(plane, laid.sides, constant_values=np.nan)
-    lows = [low for low, _ in laid.sides]
 
     def frame(pixel: tuple[int, ...]) -> Frame:
         corner = laid.corner(pixel)
         at = np.ix_(*(np.add(first, taps) for first, taps in zip(corner, laid.offsets, strict=True)))
         added = spread[np.ravel_multi_index(pixel, errors.shape)][at] * errors[pixel]
-        line = f"{named('dy', pixel)} = {number_of(short(errors[pixel]))}:  {_sent(corner, at, added, laid, lows)}"
+        line = f"{named('dy', pixel)} = {number_of(short(errors[pixel]))}:  {_sent(corner, added, laid)}"
         return Frame(pair(pixel), pair(corner), in_rows(around[at][None], laid.n), (line,), in_rows(added[None], laid.n))
 
     return laid.film("pool_grad", np.tensordot(errors.reshape(-1), shares, 1), errors, frame)
 
 
-def _sent(corner: tuple[int, ...], at: tuple[Array, ...], added: Array, laid: _Laid, lows: list[int]) -> str:
-    """What goes where, in one line."""
-    gets = added[added != 0]
-    if gets.size == 1:
-        place = (int(axis[tuple(0 if length == 1 else i for i, length in zip(where, axis.shape, strict=True))].item()) - low
-                 for where, axis, low in ((np.argwhere(added != 0)[0], axis, low) for axis, low in zip(at, lows, strict=True)))  # fmt: skip
-        return f"{named('dx', tuple(place))} += {factor(short(gets[0]))}"
+def _sent(corner: tuple[int, ...], added: Array, laid: _Laid) -> str:
+    """What goes where, in one line: to one element, as much to each of several, or what to each."""
+    lows = [low for low, _ in laid.sides]
+    getting = np.argwhere(added != 0)
+    gets = [number_of(short(added[tuple(at)])) for at in getting]
+    if len(gets) == 1:
+        place = (first + taps[i] - low for first, taps, i, low in zip(corner, laid.offsets, getting[0].tolist(), lows, strict=True))
+        return f"{named('dx', tuple(place))} += {gets[0]}"
     where = added_to("dx", corner, laid.offsets, lows, laid.pooling.size)
-    if gets.size and (gets == gets[0]).all():
-        return f"{where} += {factor(short(gets[0]))}"
-    return f"{where} += {', '.join(few(number_of(short(value)) for value in gets))}"
+    return f"{where} += {gets[0] if len(set(gets)) == 1 else ', '.join(few(gets))}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
+SAMPLED = 8  # frames that the colours of a GIF are chosen from
 SUFFIXES = (".gif", ".mp4", ".png", ".svg")
 
 
@@ -43,6 +46,12 @@ class Slide:
         width, height = self.pictures.size
         return f"Slide of {self.film.operator}: {len(self)} frames of {width}×{height} pixels, {self.seconds:g} s each"
 
+    def _repr_html_(self) -> str:
+        """The animation itself, where a notebook shows it."""
+        data = io.BytesIO()
+        self._gif(data)
+        return f'<img alt="{self!r}" src="data:image/gif;base64,{base64.b64encode(data.getvalue()).decode()}">'
+
     def drawing(self, number: int) -> Drawing:
         """Frame `number` as shapes."""
         if not 0 <= number < len(self):
@@ -51,16 +60,20 @@ class Slide:
 
     def image(self, number: int) -> npt.NDArray[np.uint8]:
         """Frame `number` as (rows, columns, 3) of uint8."""
-        drawing = self.drawing(number)
-        page = Canvas(drawing.width, drawing.height, drawing.background, self.pictures.words.font)
-        return np.asarray(page.draw(drawing.shapes).pixels())
+        return np.asarray(self._picture(number))
 
     def images(self) -> Iterator[Image]:
         """All frames in turn. Every one draws only what the one before did not leave."""
-        page = Canvas(*self.pictures.size, self.pictures.colours.background, self.pictures.words.font).draw(self.pictures.fixed)
+        page = self._page().draw(self.pictures.fixed)
         for number in range(len(self)):
             yield page.copy().draw(self.pictures.moving(number)).pixels()
             page.draw(self.pictures.settled(number))
+
+    def _picture(self, number: int) -> Image:
+        return self._page().draw(self.drawing(number).shapes).pixels()
+
+    def _page(self) -> Canvas:
+        return Canvas(*self.pictures.size, self.pictures.colours.background, self.pictures.words.font)
 
     def save(self, path: str | Path) -> list[Path]:
         """Write the animation as .gif or .mp4, or its frames as numbered .png or .svg files. Returns the files.
@@ -73,7 +86,7 @@ class Slide:
             raise FileError(f"{target.parent}: no such folder")
         match target.suffix.lower():
             case ".gif":
-                movies.gif(target, self.images(), self.seconds)
+                self._gif(target)
             case ".mp4":
                 movies.mp4(target, self.images(), self.pictures.size, self.seconds)
             case ".png":
@@ -83,6 +96,10 @@ class Slide:
             case _:
                 raise ArgumentError(f"path (={str(path)!r}) must end in one of {', '.join(SUFFIXES)}")
         return [target]
+
+    def _gif(self, target: Path | io.BytesIO) -> None:
+        some = (self._picture(number) for number in range(0, len(self), -(-len(self) // SAMPLED)))
+        movies.gif(target, self.images(), some, self.seconds)
 
     def _numbered(self, target: Path, write: Any, images: Any = None) -> list[Path]:
         digits = len(str(len(self)))
@@ -95,7 +112,7 @@ class Slide:
         """A matplotlib figure with a time slider. Needs matplotlib: pip install 'juanji[show]'."""
         from juanji.show.figures import with_slider
 
-        return with_slider(self)
+        return with_slider(self.pictures)
 
 
 def slide(

@@ -11,7 +11,7 @@ The output hangs so high that it hides nothing of the input.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from juanji.show.drawing import Point
@@ -22,7 +22,10 @@ MARGIN = 24.0
 TITLE = 30.0  # height of a line of titles
 MOST_PLANES = 4  # channels drawn
 LARGEST, SMALLEST = 46.0, 2.0  # sides of a flat cell, in pixels
-ELEVATION = math.radians(40)
+FLAT_HEIGHT, SCENE_HEIGHT, LARGEST_SCENE_CELL = 560.0, 470.0, 90.0  # at most
+KERNEL_WIDTH, KERNEL_HEIGHT, LARGEST_KERNEL_CELL, LEAST_PANEL = 190.0, 400.0, 40.0, 150.0  # beside the scene
+CHANNEL_GAP = 1.0  # cells
+AZIMUTH, ELEVATION = math.radians(-20), math.radians(40)
 DISTANCE = 4.0  # of the eye, in widths of the scene
 
 
@@ -69,7 +72,7 @@ def flat(film: Film) -> Stage:
     kernel_rows, kernel_columns = _kernel(film)
     count = drawn_channels(film)
     room = WIDTH - 2 * MARGIN - (2 if kernel_columns else 1) * 2 * MARGIN
-    side = max(SMALLEST, min(LARGEST, room / (columns + kernel_columns + wide), 560 / (count * (rows + 0.5))))
+    side = max(SMALLEST, min(LARGEST, room / (columns + kernel_columns + wide), FLAT_HEIGHT / (count * (rows + 0.5))))
     tall = max(count * rows * side + (count - 1) * side / 2, high * side, count * (kernel_rows + 0.5) * side if kernel_rows else 0)
     spare = room - side * (columns + kernel_columns + wide)
     lefts = [MARGIN + spare / 4]
@@ -87,42 +90,40 @@ def perspective(film: Film) -> Stage:
     (rows, columns), (high, wide) = film.field.shape, film.pixels.shape
     kernel_rows, kernel_columns = _kernel(film)
     count = drawn_channels(film)
-    gap = 1.0
-    total = count * columns + (count - 1) * gap
-    azimuth = math.radians(-20 if count == 1 else -10)
+    total = count * columns + (count - 1) * CHANNEL_GAP
+    azimuth = AZIMUTH if count == 1 else AZIMUTH / 2
     depths = [(w * math.sin(-azimuth) + h * math.cos(azimuth)) / 2 for w, h in ((total, rows), (wide, high))]
     rise = (sum(depths) * math.sin(ELEVATION) + 0.03 * max(total, rows)) / math.cos(ELEVATION)
     eye = _Eye(azimuth, DISTANCE * max(total, rows, wide, high))
-    raw = [
-        *(_tilted(eye, c * (columns + gap) - total / 2, rows / 2, 0.0, rows, columns) for c in range(count)),
-        _tilted(eye, -wide / 2, high / 2, rise, high, wide),
+    below = [_tilted(eye, c * (columns + CHANNEL_GAP) - total / 2, rows / 2, 0.0, rows, columns) for c in range(count)]
+    above = _tilted(eye, -wide / 2, high / 2, rise, high, wide)
+    side = min(LARGEST_KERNEL_CELL, KERNEL_WIDTH / max(kernel_columns, 1), KERNEL_HEIGHT / (count * (kernel_rows + 0.5)))
+    panel = max(kernel_columns * side, LEAST_PANEL) + 2 * MARGIN if kernel_rows else 0.0
+    (*inputs, output), bottom = _fitted([*below, above], WIDTH - panel)
+    height = bottom + TITLE + MARGIN
+    stack = count * kernel_rows * side + (count - 1) * side / 2
+    first, start = (height - stack + TITLE) / 2, WIDTH - (panel + kernel_columns * side + MARGIN) / 2
+    kernels = [
+        _grid(start, first + c * (kernel_rows + 0.5) * side, side, kernel_rows, kernel_columns) for c in range(count if kernel_rows else 0)
     ]
-    corners = [point for plane in raw for point in plane.quad(0, 0, plane.rows, plane.columns)]
-    left, top = min(x for x, _ in corners), min(y for _, y in corners)
-    broad, tall = max(x for x, _ in corners) - left, max(y for _, y in corners) - top
-    panel = 0.0
-    if kernel_rows:
-        side = max(SMALLEST, min(40.0, 190 / kernel_columns, 400 / (count * (kernel_rows + 0.5))))
-        panel = max(kernel_columns * side, 150.0) + 2 * MARGIN
-    scale = min((WIDTH - panel - 2 * MARGIN) / broad, 470 / tall, 90.0)
-    height = TITLE + MARGIN + tall * scale + TITLE + MARGIN
-    shift = MARGIN + (WIDTH - panel - 2 * MARGIN - broad * scale) / 2
+    return Stage(tuple(inputs), tuple(kernels), output, True, height)
 
-    def fitted(plane: Plane) -> Plane:
+
+def _fitted(planes: list[Plane], width: float) -> tuple[list[Plane], float]:
+    """The planes as large as a page of this width has room for, under a line of titles, and where they end."""
+    corners = [point for plane in planes for point in plane.quad(0, 0, plane.rows, plane.columns)]
+    (left, right), (top, bottom) = ((min(along), max(along)) for along in zip(*corners, strict=True))
+    scale = min((width - 2 * MARGIN) / (right - left), SCENE_HEIGHT / (bottom - top), LARGEST_SCENE_CELL)
+    across, down = (width - (right - left) * scale) / 2, TITLE + MARGIN
+
+    def moved(plane: Plane) -> Plane:
         def place(row: float, column: float) -> Point:
             x, y = plane.place(row, column)
-            return shift + (x - left) * scale, TITLE + MARGIN + (y - top) * scale
+            return across + (x - left) * scale, down + (y - top) * scale
 
         return Plane(plane.rows, plane.columns, place)
 
-    *inputs, output = map(fitted, raw)
-    kernels: Sequence[Plane] = ()
-    if kernel_rows:
-        stack = count * kernel_rows * side + (count - 1) * side / 2
-        first = (height - stack) / 2 + TITLE / 2
-        start = WIDTH - panel / 2 - kernel_columns * side / 2 - MARGIN / 2
-        kernels = [_grid(start, first + c * (kernel_rows + 0.5) * side, side, kernel_rows, kernel_columns) for c in range(count)]
-    return Stage(tuple(inputs), tuple(kernels), output, True, height)
+    return [moved(plane) for plane in planes], down + (bottom - top) * scale
 
 
 VIEWS: dict[str, Callable[[Film], Stage]] = {"perspective": perspective, "flat": flat}

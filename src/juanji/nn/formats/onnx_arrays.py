@@ -10,7 +10,7 @@ import numpy as np
 
 from juanji.nn import arithmetic, layouts, ops
 from juanji.nn.formats import onnx_folding
-from juanji.nn.formats.onnx_building import Call, Flowing, Known, Value
+from juanji.nn.formats.onnx_building import Call, Known, Value
 from juanji.nn.moves import Flatten, Pad, Reshape
 from juanji.nn.norms import Dropout
 from juanji.nn.operator import Operator
@@ -127,6 +127,11 @@ def swish(call: Call) -> Values:
     return call.emit(ops.Multiply(), call.value(), call.step(ops.Sigmoid(), _times(call, call.value(), alpha)))
 
 
+def shrink(call: Call) -> Operator:
+    limit = call.setting("lambd", 0.5)
+    return arithmetic.Threshold(limit, -limit, call.setting("bias", 0.0))
+
+
 def gelu(call: Call) -> Values:
     call.expect("approximate", "none", "tanh")
     return call.emit(ops.GELU(call.setting("approximate", "none") == "tanh"), call.value())
@@ -140,8 +145,6 @@ def cast(call: Call) -> Values:
         return (value,)  # a network computes in one type of floats
     if value.kind == "integer" and call.setting("to", 1) in (1, 10, 11, 16):
         return call.emit(layouts.ToFloat(), value)
-    if value.kind == "setting":
-        return (Flowing(value.name, None, "setting"),)
     raise call.refuse("floats that flow are not turned into integers")
 
 
@@ -197,6 +200,14 @@ def _composed(call: Call, kind: str, axes: list[int] | None, keep: bool) -> Valu
     powers = call.step(arithmetic.Function("exp"), call.step(arithmetic.Subtract(), x, most))
     logs = call.step(arithmetic.Function("log"), call.step(Reduce("sum", axes or None, keep), powers))
     return call.emit(ops.Add(), logs, most if keep else call.step(layouts.DropAxes(axes or None), most))
+
+
+def lp_normalisation(call: Call) -> Values:
+    """x / ‖x‖ along an axis, 0 where the length is 0."""
+    call.expect("p", 2, 1)
+    length = call.step(Reduce("l1" if call.setting("p", 2) == 1 else "l2", (call.setting("axis", -1),)), call.value())
+    least = Known(np.array(np.finfo(np.float32).tiny), f"{call.node.name}/least", stored=False)
+    return call.emit(arithmetic.Divide(), call.value(), call.step(arithmetic.Maximum(), length, least))
 
 
 # Layouts -------------------------------------------------------------------------------------------------------------------

@@ -24,12 +24,12 @@ from juanji.nn.pools import Unpool
 
 PLURAL = {"float": "floats", "integer": "integers", "places": "places of a pooling"}
 TAKES: dict[type[Operator], str] = {Unpool: "places", ToFloat: "integer"}  # beside floats
-MOST_FOLDED = 2**26  # elements that a node may make while the network is built
+MOST_FOLDED = 2**26  # elements that may be made while a network is built; beyond it 16 times as many as its file has
 Setting = TypeVar("Setting")
 
 
 class NeedsShapes(Exception):  # noqa: N818 - a question, not an error
-    """The structure depends on shapes or settings of the inputs that are not known yet."""
+    """The structure depends on shapes of the inputs that are not known yet."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +60,9 @@ Value = Known | Flowing
 class Builder:
     """Nodes and arrays of the network so far."""
 
-    def __init__(self, place: str, opset: int, inputs: Sequence[str]):
+    def __init__(self, place: str, opset: int, inputs: Sequence[str], stored: int):
         self.place, self.opset = place, opset
+        self._left = max(MOST_FOLDED, 16 * stored)
         self.nodes: list[Node] = []
         self.arrays: dict[str, Array] = {}
         self.shapes: dict[str, Shape] = {}
@@ -105,8 +106,10 @@ class Builder:
 
     def bounded(self, name: str, shape: Sequence[int]) -> None:
         """Refuse what a hostile file could fill the memory with."""
-        if math.prod(shape) > MOST_FOLDED or min(shape, default=0) < 0:
-            raise FormatError(f"{self.place}: node {name} makes an array of shape {tuple(shape)}; at most {MOST_FOLDED} elements are made")
+        self._left -= math.prod(shape)
+        if self._left < 0 or min(shape, default=0) < 0:
+            size = f"an array of shape {tuple(shape)}"
+            raise FormatError(f"{self.place}: node {name} makes {size}, more than is made for a file of this size")
 
     def _made(self, name: str, shape: Shape | None) -> Flowing:
         if shape is not None:
@@ -207,12 +210,10 @@ class Call:
         return found
 
     def known(self, i: int, what: str) -> Array:
-        """An input that must be known before the network runs. Raises NeedsShapes if it may follow from shapes."""
+        """An input that must be known before the network runs."""
         found = self.value(i)
         if isinstance(found, Known):
             return found.array
-        if found.kind == "setting":
-            raise NeedsShapes
         raise self.refuse(f"its {what} must not depend on what the network computes")
 
     def integers(self, i: int, what: str) -> list[int]:
@@ -249,8 +250,6 @@ class Call:
         self, name: str, op: Operator, inputs: Sequence[Value], arrays: Mapping[str, Array] | None, outputs: Sequence[str]
     ) -> tuple[Value, ...]:
         for value in inputs:
-            if isinstance(value, Flowing) and value.kind == "setting":
-                raise NeedsShapes
             if isinstance(value, Flowing) and value.kind not in ("float", TAKES.get(type(op))):
                 raise self.refuse(f"its input {value.name} is of {PLURAL[value.kind]}, which it does not take")
         return self.builder.apply(name, op, inputs, arrays or {}, outputs)

@@ -77,11 +77,10 @@ def read_onnx(path_or_model: Any, understood: frozenset[str]) -> OnnxFile:
     """
     onnx = optional("onnx", "onnx")
     if isinstance(path_or_model, onnx.ModelProto):
-        model, place, folder, checked = path_or_model, "the model", None, _shaped(path_or_model)
+        model, place, folder = path_or_model, "the model", None
     elif isinstance(path_or_model, str | os.PathLike):
         place, folder = os.fspath(path_or_model), Path(path_or_model).resolve().parent
         model = _parsed(onnx, path_or_model)
-        checked = place if any(_external(tensor) for tensor in _tensors(model.graph)) else _shaped(model)
     else:
         raise ArgumentError(f"path_or_model is of type {type(path_or_model).__name__}, but must be a path or an onnx.ModelProto")
     opset = _opset(model, place)
@@ -89,7 +88,7 @@ def read_onnx(path_or_model: Any, understood: frozenset[str]) -> OnnxFile:
     if foreign:
         raise FormatError(f"{place}: operators that are not understood: {', '.join(foreign)}")
     try:
-        onnx.checker.check_model(checked)
+        onnx.checker.check_model(_checkable(model))
     except (onnx.checker.ValidationError, ValueError) as error:
         raise FormatError(f"{place}: is not valid ONNX ({' '.join(str(error).split())[:200]})") from None
     return OnnxFile(place, opset, _Reader(onnx, place, folder).graph(model.graph))
@@ -108,14 +107,22 @@ def _parsed(onnx: Any, path: str | os.PathLike[str]) -> Any:
     return model
 
 
-def _shaped(model: Any) -> Any:
-    """The model, or a copy in which every output says that it has a shape: the checker insists on it, files do without."""
-    if all(value.type.tensor_type.HasField("shape") for value in model.graph.output):
+def _checkable(model: Any) -> Any:
+    """The model, or a copy for the checker, which insists on what files do without: that outputs have shapes, and arrays their elements.
+
+    The arrays that stand in other files are read by `_Reader.outside`, which checks them itself.
+    """
+    shapeless = any(not value.type.tensor_type.HasField("shape") for value in model.graph.output)
+    if not shapeless and not any(_external(tensor) for tensor in _tensors(model.graph)):
         return model
     copy = type(model)()
     copy.CopyFrom(model)
     for value in copy.graph.output:
         value.type.tensor_type.shape.SetInParent()
+    for tensor in _tensors(copy.graph):
+        if _external(tensor):
+            tensor.ClearField("external_data")
+            tensor.data_location, tensor.dims[:] = tensor.DEFAULT, [0]
     return copy
 
 

@@ -239,6 +239,16 @@ def elu(place: Place) -> Names:
     return y if op.scale == 1 else [place.step("Mul", y[0], place.number("scale", op.scale))]
 
 
+def threshold(place: Place) -> Names:
+    op = place.op
+    assert isinstance(op, arithmetic.Threshold)
+    if op.low is None and op.shift == 0:
+        return place.give("ThresholdedRelu", *place.inputs, alpha=op.high)
+    if op.low != -op.high:
+        raise place.refuse("low must be −high there, or None without a shift")
+    return place.give("Shrink", *place.inputs, lambd=op.high, bias=op.shift)
+
+
 def silu(place: Place) -> Names:
     return place.give("Mul", place.inputs[0], place.step("Sigmoid", place.inputs[0]))
 
@@ -438,6 +448,7 @@ FORMS: dict[type[Operator], Callable[[Place], Names]] = {
     arithmetic.Function: function,
     arithmetic.Clip: clip,
     arithmetic.ELU: elu,
+    arithmetic.Threshold: threshold,
     arithmetic.LogSoftmax: simple("LogSoftmax", "axis"),
     arithmetic.Subtract: simple("Sub"),
     arithmetic.Divide: simple("Div"),

@@ -25,6 +25,7 @@ TRANSLATORS: dict[str, Callable[[Call], tuple[Value, ...]]] = {
     "LRN": layers.local_response_norm,
     "LSTM": layers.recurrent,
     "LayerNormalization": layers.layer_norm,
+    "LpNormalization": arrays.lp_normalisation,
     "LpPool": layers.pool,
     "MatMul": arrays.matmul,
     "MaxPool": layers.pool,
@@ -46,12 +47,14 @@ TRANSLATORS: dict[str, Callable[[Call], tuple[Value, ...]]] = {
     "Selu": arrays.one(
         lambda call: arithmetic.ELU(call.setting("alpha", 1.6732631921768188), call.setting("gamma", 1.0507010221481323))
     ),
+    "Shrink": arrays.one(arrays.shrink),
     "Sigmoid": arrays.one(ops.Sigmoid),
     "Softmax": arrays.softmax,
     "Softplus": arrays.function("softplus"),
     "Softsign": arrays.function("softsign"),
     "Swish": arrays.swish,
     "Tanh": arrays.one(ops.Tanh),
+    "ThresholdedRelu": arrays.one(lambda call: arithmetic.Threshold(call.setting("alpha", 1.0))),
     # Arithmetic
     "Abs": arrays.function("abs"),
     "Add": arrays.many(ops.Add),

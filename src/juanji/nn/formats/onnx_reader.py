@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from juanji.errors import FormatError
+from juanji.errors import FormatError, JuanjiError, ShapeError
 from juanji.nn.formats.onnx_building import PLURAL, Builder, Call, Flowing, Known, NeedsShapes, Value
 from juanji.nn.formats.onnx_files import Array, FileGraph, FileInput, FileNode, OnnxFile, read_onnx
 from juanji.nn.formats.onnx_folding import FOLDS, fold
@@ -28,7 +28,8 @@ def from_onnx(path_or_model: str | os.PathLike[str] | Any) -> Graph | ShapedGrap
     Parameters are named after the file's nodes, "node.weight" (a node without a name after its first output); stored arrays of floats
     that arithmetic takes are "array.value" and train too, single numbers do not. Operator sets 7 to 28 are read; the table of operators
     is `juanji.nn.formats.onnx_operators`. The result is a `Graph` for inputs of every size, or a `ShapedGraph` where the file computes
-    with the shapes of its inputs or takes settings, integers that decide what it does.
+    with the shapes of its inputs or takes settings, integers that decide what it does. A batch that the file fixes is not insisted on
+    where nothing was computed from it.
 
     No code is run and nothing is read but the file and, in its folder, files that it names for its arrays.
     Raises FileError for a file that cannot be read, FormatError for one that is damaged or has operators that are not understood (all are
@@ -45,7 +46,8 @@ def from_onnx(path_or_model: str | os.PathLike[str] | Any) -> Graph | ShapedGrap
             shapes = {name: shape for name, shape in declared.items() if shape is not None}
             if len(shapes) == len(inputs):
                 return _specialised(file, shapes, {}).graph
-    return ShapedGraph([value.name for value in inputs], settings, lambda shapes, values: _specialised(file, shapes, values))
+    names = [value.name for value in inputs]
+    return ShapedGraph(names, settings, file.graph.outputs, lambda shapes, values: _specialised(file, shapes, values))
 
 
 def _whole(value: FileInput) -> Shape | None:
@@ -59,7 +61,7 @@ def _whole(value: FileInput) -> Shape | None:
 def _specialised(file: OnnxFile, shapes: dict[str, Shape], settings: dict[str, Array]) -> Specialised:
     """The network for inputs of these shapes, or of any if none are given."""
     flowing = {value.name: value for value in file.graph.inputs if not value.setting}
-    builder = Builder(file.place, file.opset, list(flowing))
+    builder = Builder(file.place, file.opset, list(flowing), sum(array.size for array in file.graph.arrays.values()))
     scope: Scope = {name: Known(array, name, stored=False) for name, array in settings.items()}
     for name, value in flowing.items():
         _check(file, value, shapes.get(name))
@@ -80,7 +82,7 @@ def _check(file: OnnxFile, value: FileInput, shape: Shape | None) -> None:
     if shape is None or value.shape is None:
         return
     if len(shape) != len(value.shape) or any(own not in (None, length) for own, length in zip(value.shape, shape, strict=True)):
-        raise FormatError(f"{file.place}: input {value.name} has shape {shape}, but the file says {value.shape}")
+        raise ShapeError(f"input {value.name} has shape {shape}, but {file.place} takes {value.shape}")
 
 
 def _run(graph: FileGraph, scope: Scope, builder: Builder) -> list[Value]:
@@ -99,9 +101,12 @@ def _translated(call: Call, scope: Scope, builder: Builder) -> tuple[Value, ...]
     kind = call.node.kind
     if kind == "If":
         return _chosen(call, call.node, scope, builder)
-    if kind in FOLDS:
-        return (fold(call),)
-    return TRANSLATORS[kind](call)
+    try:
+        return (fold(call),) if kind in FOLDS else TRANSLATORS[kind](call)
+    except JuanjiError:
+        raise
+    except (ValueError, IndexError, TypeError, OverflowError) as error:  # numbers of a damaged file, which no shape rule foresees
+        raise call.refuse(f"does not fit its inputs ({' '.join(str(error).split())[:120]})") from error
 
 
 def _chosen(call: Call, node: FileNode, scope: Scope, builder: Builder) -> tuple[Value, ...]:

@@ -1,0 +1,61 @@
+"""How figures of the gallery look, and what their words are in Chinese.
+
+A script says what it draws in English. For the Chinese site the words of a figure are looked up in the catalogue figures.po when the
+figure is taken; numbers, names of arguments and what is not in the catalogue stay.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from babel.messages.pofile import read_po
+from matplotlib import font_manager
+from matplotlib import pyplot as plt
+from matplotlib.text import Text
+from sphinx_gallery.scrapers import matplotlib_scraper
+
+CHINESE_FONTS = ("Noto Sans CJK SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "Microsoft YaHei", "SimHei", "PingFang SC", "Heiti TC")
+STYLE = {
+    "figure.dpi": 110,
+    "figure.constrained_layout.use": True,
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": matplotlib.cycler(color=["#2f7fc1", "#d9791b", "#3a3f4a", "#c2124f", "#6aa84f"]),
+    "image.cmap": "gray",
+    "image.interpolation": "nearest",
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+}
+
+
+def reset(_: dict[str, Any], __: str) -> None:
+    """The same style before every script."""
+    matplotlib.use("agg")
+    plt.close("all")
+    plt.rcdefaults()
+    plt.rcParams.update(STYLE)
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    plt.rcParams["font.family"] = ["DejaVu Sans", *(name for name in CHINESE_FONTS if name in installed)]
+
+
+class Scraper:
+    """matplotlib's scraper, after the words of every figure have been translated."""
+
+    def __init__(self, chinese: bool, locale: Path) -> None:
+        self.catalogue: dict[str, str] = {}
+        path = locale / "zh_CN" / "LC_MESSAGES" / "figures.po"
+        if chinese and path.exists():
+            with path.open("rb") as file:
+                self.catalogue = {str(m.id): str(m.string) for m in read_po(file) if m.id and m.string}
+
+    def __repr__(self) -> str:
+        return "Scraper"  # the same in every process: Sphinx compares configurations
+
+    def __call__(self, block: Any, variables: Any, gallery: Any) -> str:
+        for number in plt.get_fignums():
+            for text in plt.figure(number).findobj(Text):
+                text.set_text(self.catalogue.get(text.get_text(), text.get_text()))
+        found: str = matplotlib_scraper(block, variables, gallery, bbox_inches="tight", pad_inches=0.12)
+        return found

@@ -1,0 +1,250 @@
+"""Winograd's convolution F(m, r): fewer products for more additions, where taps and outputs are neighbours.
+
+A tile of m outputs per axis takes n = m + r − 1 products per axis instead of m·r: of 3×3 taps F(2) needs 2.25 times fewer, F(4)
+4 times, F(6) 5 times. Rounding errors grow with n. Root mean square errors of sums of normal numbers, in two dimensions, over those of
+the direct sum (the longest of r = 2, 3, 5, 7, 8 to 256 channels; `tests/test_winograd.py` holds them to ERRORS):
+
+    n                           3      4      5      6      7      8
+    error over direct's       1.3    1.2    4.4    6.2     15     19
+    3×3 taps, 64 channels            0.6    2.2    2.7    6.1    7.8
+
+An infinity or NaN reaches every output of the tiles that see it, and sums near the largest number may overflow before their terms
+cancel; precision="strict" keeps to the direct sum. m follows from the description of one image, channels-last: neither batch,
+threads, views nor layouts show in the bits.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+
+import numpy as np
+
+from juanji.algorithms import costs, direct
+from juanji.algorithms.direct import Job, Work
+from juanji.algorithms.problem import Problem
+from juanji.algorithms.winograd_program import Sizes, Winograd, program
+from juanji.contraction import lower
+from juanji.jit.emit import Emitter, Value
+from juanji.jit.toom import Matrix, apply, transforms
+from juanji.machine import Machine
+from juanji.spec import Convolution, itemsize
+
+SHARES = {3: 1.0, 4: 1.0, 5: 0.95, 6: 0.95, 7: 0.85, 8: 0.85}  # n, and the share of the time of smaller ones that it must not exceed
+ERRORS = {3: 1.5, 4: 1.5, 5: 5.0, 6: 7.0, 7: 18.0, 8: 25.0}  # that each may have, over the direct sum's
+LEAST_OUTPUTS = 2  # of a tile per axis
+MOST_POINTS = 64  # of a transformed tile
+FEWEST_ITEMS = 4  # that chunks and shares of the features make together, where they can
+EMPTY = 1.25  # vectors of features for one that is wanted
+MOST_TILES = 14  # of a register tile: their addresses are registers too
+CHUNKS = (4, 8, 16, 28, 49, 96)  # tiles of a chunk, at most
+
+# Cycles, measured as those of `costs` and on the same machine: 3×3 layers of both networks of `bench`, every n, stage by stage.
+ARITHMETIC = 0.4  # per instruction of a transform
+LOADED_LINE, STORED_LINE, OUTPUT_LINE = 5.0, 5.5, 2.0  # per vector of a tile that is transformed, on its way to V, from M and out
+TILE_CYCLES = 150.0  # to find the pixels of a tile
+TURN_CYCLES = 6.0  # per vector of a panel that is turned from planes to pixels
+STREAM = 5.5  # bytes per cycle that come from beyond the second cache
+SPILLED = 4.0  # per value of a tile beyond the registers
+LOADED = 0.08  # per load of a step of the product
+PREPARING, PREPARING_CALL = 0.2, 4e4  # per byte of transformed weights, and to begin
+OVERLAP = 0.3  # of the shorter of arithmetic and stream, which do not quite hide each other
+
+
+def accepts(spec: Convolution, produces: str) -> str | None:
+    """None, or why this algorithm does not compute the product of the description."""
+    if produces == "w":
+        return "it computes no gradients of weights"
+    if not spec.shared or spec.taps is not None:
+        return "its weights are shared, and none of them skipped"
+    if spec.dtypes.sum not in ("float32", "float64") or spec.dtypes.integers:
+        return "its sums are rounded, those of integers are exact" if spec.dtypes.integers else f"no sums in {spec.dtypes.sum}"
+    if any(np.dtype(name).kind in "biu" for name in (spec.dtypes.x, spec.dtypes.w, spec.dtypes.y)):
+        return "it reads and writes floats"
+    if any(s != 1 for s in (*spec.stride, *spec.dilation)):
+        return "its taps are neighbours, and so are its outputs: stride and dilation 1"
+    longest, points = max(spec.kernel), math.prod(r + LEAST_OUTPUTS - 1 for r in spec.kernel if r > 1)
+    if longest == 1 or points > MOST_POINTS or LEAST_OUTPUTS + longest - 1 > max(SHARES):
+        return f"its smallest tile has {points} points: not from 2 to {MOST_POINTS}, {max(SHARES)} along an axis"
+    if 1 in spec.kernel[1:]:
+        return "only its first axis may have a kernel of 1"
+    return None
+
+
+def work(spec: Convolution, produces: str, machine: Machine) -> Work:
+    """What computes the output ("y") or the gradient of the input ("x")."""
+    m = outputs(replace(spec, batch=1, layout="channels_last", weight_layout="*IO"), produces, machine)
+    return work_of(spec, produces, machine, m)
+
+
+def work_of(spec: Convolution, produces: str, machine: Machine, m: int) -> Work:
+    """The same with tiles of m outputs per axis."""
+    if produces == "y":
+        problem = Problem(lower(spec), spec.dtypes, spec.epilogue, machine, overflow=spec.overflow)
+        found = Work((_job(problem, m),), spec.dtypes.y)
+    else:
+        found = direct.grad_input(spec, machine, lambda problem: direct.tile(problem) if problem.goal else _job(problem, m))
+    weights = math.prod(spec.w_shape) * itemsize(spec.dtypes.sum)
+    points = math.prod((m + r - 1) / r for r in spec.kernel if r > 1)
+    return replace(found, preparing=PREPARING_CALL + PREPARING * weights * points)
+
+
+def _job(problem: Problem, m: int) -> Job:
+    sizes = tuple((m if s.kernel > 1 else 1, s.kernel) for s in problem.loops.spatial)
+    return Job(partial(candidates, problem, sizes), partial(program, problem))
+
+
+@lru_cache(maxsize=1024)
+def outputs(spec: Convolution, produces: str, machine: Machine) -> int:
+    """Outputs of a tile per axis, from a description whose batch and layouts are always the same: these must not show in the bits."""
+    found, best, longest = LEAST_OUTPUTS, math.inf, max(spec.kernel)
+    for n, share in SHARES.items():
+        m = n - longest + 1
+        if m < LEAST_OUTPUTS or math.prod(m + r - 1 for r in spec.kernel if r > 1) > MOST_POINTS:
+            continue
+        cycles = min(cycles for _, cycles in work_of(spec, produces, machine, m).jobs[0].candidates())
+        if cycles < share * best:
+            found, best = m, cycles
+    return found
+
+
+# Schedules ------------------------------------------------------------------------------------------------------------------
+
+
+def candidates(problem: Problem, sizes: Sizes) -> Iterator[tuple[Winograd, float]]:
+    """Register tiles that fit, with chunks for the caches, and their expected cycles."""
+    machine, lanes, size = problem.machine, problem.lanes, problem.bytes
+    points = math.prod(m + r - 1 for m, r in sizes)
+    panel = not problem.last or problem.dtypes.x != problem.dtypes.sum or problem.groups * problem.channels < lanes
+    grid = [-(-s.out // m) for s, (m, _) in zip(problem.loops.spatial, sizes, strict=True)]
+    transformed = _transforms(problem, sizes, grid)
+    for images, box in _boxes(problem, grid):
+        slice = _slice(problem, sizes, box) if panel else 0
+        around = transformed + (_fill(problem, sizes, images, grid, box) if panel else 0.0)
+        chunks = _chunks(problem.batch, images, grid, box)
+        most = images * math.prod(box)
+        for vectors, tiles in _register_tiles(-(-problem.features // lanes), machine.registers):
+            width = vectors * lanes * size
+            blocks = -(-problem.features * size // width)
+            block = max(machine.l1 // 3 // width // lanes * lanes, lanes)
+            far = problem.groups * points * blocks * problem.channels * width > machine.l2 // 2
+            ahead = -(-width // -(-most // tiles)) if far else 0
+            splits = -(-FEWEST_ITEMS // max(sum(chunks.values()), 1))
+            for share in {1, -(-blocks // splits)}:
+                room = most * points * (problem.groups * problem.channels * size + share * width)
+                if room <= machine.l2 * 3 // 2 or most <= CHUNKS[0]:
+                    schedule = Winograd(sizes, tiles, vectors, images, box, block, share, slice, ahead)
+                    yield schedule, around + _product(problem, schedule, chunks, far)
+
+
+def _product(problem: Problem, schedule: Winograd, chunks: Mapping[int, int], far: bool) -> float:
+    """Cycles of the products of all chunks. far: the weights come from beyond the second cache, for each chunk anew."""
+    machine, channels, size = problem.machine, problem.channels, problem.bytes
+    points = math.prod(m + r - 1 for m, r in schedule.sizes)
+    width = schedule.vectors * problem.lanes
+    blocks = -(-problem.features // width)
+    sums, loads = schedule.tiles * schedule.vectors, schedule.tiles + schedule.vectors
+    step = max(sums / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, costs.FMA_LATENCY) + LOADED * loads
+    tile = channels * step + -(-channels // schedule.block) * (sums * costs.STORE_CYCLES + costs.TILE_CYCLES)
+    held = problem.groups * channels * points * size  # of V, a tile
+    stream = problem.groups * points * blocks * channels * width * size if far else 0
+    cycles = 0.0
+    for count, number in chunks.items():
+        arithmetic = problem.groups * points * blocks * -(-count // schedule.tiles) * tile
+        arrives = stream / STREAM
+        if count * held > machine.l2 * 3 // 4:  # V is read again for each share, and M written and read
+            arrives += count * (held * -(-blocks // schedule.share) + 2 * problem.features * points * size) / STREAM
+        cycles += number * (max(arithmetic, arrives) + OVERLAP * min(arithmetic, arrives))
+    return cycles
+
+
+def _boxes(problem: Problem, grid: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:
+    """Images and boxes of tiles of a chunk: some shares of the innermost axis, outer axes as far as room lasts, then images. Long rows
+    come first."""
+    found = set[tuple[int, tuple[int, ...]]]()
+    for most, shares in itertools.product(CHUNKS, (1, 2, 4)):
+        room, box = most, list[int]()
+        for axis in reversed(range(len(grid))):
+            length = max(min(room, -(-grid[axis] // (1 if box else shares))), 1)
+            box.insert(0, -(-grid[axis] // -(-grid[axis] // length)))  # equal shares
+            room //= box[0]
+        images = max(min(room, problem.batch), 1) if box == list(grid) else 1
+        found.add((-(-problem.batch // -(-problem.batch // images)) if problem.batch else 1, tuple(box)))
+    return sorted(found, key=lambda chunk: chunk[1][::-1], reverse=True)
+
+
+def _chunks(batch: int, images: int, grid: Sequence[int], box: Sequence[int]) -> dict[int, int]:
+    """How many chunks there are of each number of tiles."""
+    found: dict[int, int] = {}
+    parts = [{b: n // b, n % b: 1} if n % b else {b: n // b} for n, b in zip((batch, *grid), (images, *box), strict=True)]
+    for sizes in itertools.product(*parts):
+        count = math.prod(part[size] for part, size in zip(parts, sizes, strict=True))
+        found[math.prod(sizes)] = found.get(math.prod(sizes), 0) + count
+    return found
+
+
+def _slice(problem: Problem, sizes: Sizes, box: Sequence[int]) -> int:
+    """Channels of a panel: all, or a share of whole vectors with which it takes little of the second cache."""
+    held = problem.groups * problem.channels
+    shares = [c for c in range(problem.lanes, held, problem.lanes) if held % c == 0]
+    pixel = math.prod(b * m + r - 1 for b, (m, r) in zip(box, sizes, strict=True)) * problem.bytes
+    return max((c for c in shares if c * pixel <= problem.machine.l2 // 8), default=shares[0] if shares else held)
+
+
+def _register_tiles(vectors: int, registers: int) -> Iterator[tuple[int, int]]:
+    """Register tiles as vectors × tiles, for so many vectors of features: registers for all sums, sums enough in flight, and little of
+    the last block of features empty."""
+    fitting = [v for v in range(1, 5) if -(-vectors // v) * v <= EMPTY * vectors]
+    for v in fitting[-2:]:
+        most = min((registers - 1) // v - 1, MOST_TILES)
+        yield from ((v, tiles) for tiles in range(1, most + 1) if 2 * tiles > most)
+
+
+def _instructions(sizes: Sizes, name: str) -> int:
+    """Of a transform along all axes: counted on the code of each."""
+    shapes = [_counted(m, r, name) for m, r in sizes]
+    return sum(
+        count * math.prod(after for _, after, _ in shapes[:axis]) * math.prod(before for _, _, before in shapes[axis + 1 :])
+        for axis, (count, _, _) in enumerate(shapes)
+    )
+
+
+@lru_cache(maxsize=64)
+def _counted(m: int, r: int, name: str) -> tuple[int, int, int]:
+    """Instructions along one axis, and how many values there are after and before."""
+    matrix: Matrix = getattr(transforms(m, r), name)
+    e = Emitter(128, False)
+    values: dict[int, Value] = defaultdict(partial(e.zero, e.vector("f32")))
+    apply(e, [matrix], values.__getitem__, values.__setitem__)
+    return len(e.lines), len(matrix), len(matrix[0])
+
+
+def _transforms(problem: Problem, sizes: Sizes, grid: Sequence[int]) -> float:
+    """Cycles to transform all tiles of the input and of the output."""
+    points, outputs = (math.prod(m + r - 1 for m, r in sizes), math.prod(m for m, _ in sizes))
+    forth, back = _instructions(sizes, "input"), _instructions(sizes, "output")
+    spilled = SPILLED * max(points - problem.machine.registers, 0)
+    load = ARITHMETIC * forth + LOADED_LINE * points + spilled
+    store = ARITHMETIC * back + STORED_LINE * points + OUTPUT_LINE * outputs + spilled
+    if not problem.last:
+        store += costs.TURNED_STORE_CYCLES * outputs
+    vectors_c = -(-problem.groups * problem.channels // problem.lanes)
+    vectors_f = problem.groups * -(-problem.features // problem.lanes)
+    moved = (math.prod(problem.x_shape) + math.prod(problem.y_shape)) * problem.bytes
+    far = moved / STREAM if moved > problem.machine.l2 else 0.0
+    return problem.batch * math.prod(grid) * (vectors_c * load + vectors_f * store + TILE_CYCLES) + far
+
+
+def _fill(problem: Problem, sizes: Sizes, images: int, grid: Sequence[int], box: Sequence[int]) -> float:
+    """Cycles to fill all panels."""
+    vectors = -(-problem.groups * problem.channels // problem.lanes)
+    boxes = problem.batch * math.prod(-(-g // b) for g, b in zip(grid, box, strict=True))
+    reach = [b * m + r - 1 for b, (m, r) in zip(box, sizes, strict=True)]
+    if problem.last:
+        return boxes * math.prod(reach) * (2 * vectors * costs.COPY_CYCLES + costs.PLACE_CYCLES)
+    turned = -(-reach[-1] // problem.lanes) * problem.lanes * vectors * TURN_CYCLES
+    return boxes * math.prod(reach[:-1]) * (turned + costs.LINE_CYCLES)

@@ -1,0 +1,187 @@
+"""The kernel of Winograd's convolution: its schedule, its arguments and scratch memory, and its weights, transformed once."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy.typing as npt
+
+from juanji import machine as machines
+from juanji.algorithms.packing import BiasPacking, Packing
+from juanji.algorithms.problem import Problem, Tables, aligned
+from juanji.jit.arguments import HEAD, pack
+from juanji.jit.emit import LINE
+from juanji.jit.load import load
+from juanji.jit.memory import address, empty_aligned
+from juanji.jit.program import Program, Row
+from juanji.jit.store import Code
+from juanji.jit.winograd import WinogradCode, emit_winograd
+from juanji.jit.winograd_weights import WeightsCode, emit_winograd_weights
+from juanji.kept import kept
+
+Array = npt.NDArray[Any]
+Sizes = tuple[tuple[int, int], ...]  # per axis the outputs of a tile and the taps
+
+W, Y, END = (HEAD.index(name) for name in ("w", "y", "end"))
+
+
+@dataclass(frozen=True)
+class Winograd:
+    """A register tile of tiles × vectors of features; chunks of `box` tiles of some images; items of `share` blocks of features."""
+
+    sizes: Sizes
+    tiles: int
+    vectors: int
+    images: int
+    box: tuple[int, ...]
+    block: int  # channels whose weights stay in the first cache
+    share: int
+    slice: int  # channels of a panel; 0 where the input is read in place
+    ahead: int  # bytes of the next weights that each step asks for; 0 where they are near
+
+    @property
+    def prefetch(self) -> int:
+        """Lines of the next weights that each step asks for."""
+        return -(-self.ahead // LINE)
+
+    @property
+    def tile(self) -> tuple[object, ...]:
+        """Schedules with equal tiles share their code."""
+        return "winograd", self.sizes, self.tiles, self.vectors, self.slice > 0, self.prefetch
+
+    def __str__(self) -> str:
+        by = "×".join
+        source = f"through a panel of {self.slice} channels" if self.slice else "read in place"
+        return (
+            f"F({by(str(m) for m, _ in self.sizes)}, {by(str(r) for _, r in self.sizes)}), "
+            f"tile {self.tiles} tiles × {self.vectors} vectors, {self.block} channels at a time, "
+            f"chunks of {by(map(str, (self.images, *self.box)))} tiles {source}, {self.share} blocks of features"
+        )
+
+
+class WeightsPacking:
+    """packed[group, block, point, channel, lane] = (G g G') of the channel and feature; a line between points keeps them off one set."""
+
+    def __init__(self, problem: Problem, sizes: Sizes, width: int):
+        contraction, self.problem, self.width = problem.contraction, problem, width
+        taps = [(contraction.extent(f"k{i}"), contraction.w.stride(f"k{i}")) for i in range(contraction.n)]
+        self.packing = Packing(problem, width, [(problem.channels, contraction.w.stride("c")), *taps], across=False, overlap=False)
+        self.code = WeightsCode(problem.dtypes.sum, sizes)
+        self.points = math.prod(m + r - 1 for m, r in sizes)
+        self.step = problem.channels * width * problem.bytes + 64
+
+    def __call__(self, w: Array) -> Array:
+        """The transformed weights, a new array."""
+        packed = self.packing(w)
+        items = packed.shape[0] * packed.shape[1]
+        found = empty_aligned((items, self.points, self.step // packed.itemsize), packed.dtype)
+        row = type(self._row).from_buffer_copy(self._row)
+        row[W], row[Y], row[END] = address(packed), address(found), items
+        self._kernel.call(row)
+        return found
+
+    @kept
+    def _kernel(self) -> Code:
+        return load(self.code, emit_winograd_weights, self.problem.machine.target, machines.identity())
+
+    @kept
+    def _row(self) -> Row:
+        width = self.width * self.problem.bytes
+        words = pack(self.code.names, {"channels": self.problem.channels, "width": width, "step": self.step})
+        return (ctypes.c_int64 * len(words))(*words)
+
+
+def program(problem: Problem, schedule: Winograd) -> Program:
+    """The kernel of a schedule, and its arguments."""
+    dtypes, epilogue, size = problem.dtypes, problem.epilogue, problem.bytes
+    sizes, panel = schedule.sizes, schedule.slice > 0
+    grid = [-(-s.out // m) for s, (m, _) in zip(problem.loops.spatial, sizes, strict=True)]
+    axes = [replace(s, out=g * m) for s, g, (m, _) in zip(problem.loops.spatial, grid, sizes, strict=True)]  # whole tiles
+    width = schedule.vectors * problem.lanes
+    code = WinogradCode(
+        x=dtypes.x,
+        total=dtypes.sum,
+        y=dtypes.y,
+        sizes=sizes,
+        panel=panel,
+        planar_x=not problem.last,
+        channels_last_y=problem.last,
+        bias=epilogue.bias,
+        activation=epilogue.activation,
+        narrowing=problem.narrowing,
+        tiles=schedule.tiles,
+        vectors=schedule.vectors,
+        prefetch=schedule.prefetch,
+    )
+    wide = axes[-1]
+    tables = Tables(problem, axes, wide.table)
+    maps = [*tables.maps[:-1], tables.offsets]
+    packing = WeightsPacking(problem, sizes, width)
+    held = problem.groups * problem.channels
+    blocks = -(-problem.features // width)
+
+    # Scratch: the panel, V, M, pixels of constants, and what stores need.
+    places, steps = _panel(problem, schedule) if panel else (0, [0] * len(axes))
+    tiles = schedule.images * math.prod(schedule.box)
+    slices = held // schedule.slice if panel else 1
+    slice = aligned_lanes(schedule.slice, problem.lanes) if panel else held
+    v_point = aligned(slices * slice * size)
+    v_tile = aligned(code.points * v_point) | 64  # an odd number of lines, so that tiles do not meet in one set of a cache
+    m_tile = aligned(code.points * width * size) | 64
+    outside_pitch = aligned(held * size)
+    values = aligned(places)
+    products = values + tiles * v_tile
+    outside = products + schedule.share * tiles * m_tile
+    pixels = outside + len(axes) * outside_pitch
+    outputs = 0 if problem.last else math.prod(b * m for b, (m, _) in zip(schedule.box, sizes, strict=True))
+    end = pixels + (1 + outputs + problem.lanes) * problem.lanes * size + width * size
+
+    ys = problem.y_strides
+    words = {
+        "constants": tables.constants, "map_w": tables.maps[-1], "size_w": wide.size, "low_w": wide.low, "phase": 0, "line": 0, "slack": 0,
+        "batch": problem.batch, "images": schedule.images, "groups": problem.groups, "channels": problem.channels,
+        "count_f": problem.features, "blocks_f": blocks, "split": schedule.share, "splits": -(-blocks // schedule.share),
+        "ys_n": ys[0], "ys_c": ys[problem.channel_dimension], "ps_b": 0, "panels": 1, "panel_c": slice,
+        "channels_all": schedule.slice, "whole": 0, "slices": slices, "slice": slice, "block": schedule.block,
+        "step": packing.step, "values": values, "v_point": v_point,
+        "v_tile": v_tile, "products": products, "m_tile": m_tile, "m_block": tiles * m_tile, "outside": outside,
+        "outside_pitch": outside_pitch, "pixels": pixels, "stream": int(problem.stream), "ahead": schedule.ahead,
+    }  # fmt: skip
+    for i, (s, axis) in enumerate(zip(problem.loops.spatial, axes, strict=True)):
+        words |= {f"out{i}": s.out, f"grid{i}": grid[i], f"box{i}": schedule.box[i], f"stride{i}": 1, f"reach{i}": axis.reach}
+        words |= {f"map{i}": maps[i], f"ps{i}": steps[i], f"ys{i}": problem.y_step(s)}
+    chunks = -(-problem.batch // schedule.images) * math.prod(-(-g // b) for g, b in zip(grid, schedule.box, strict=True))
+    return Program(
+        code=code,
+        emit=emit_winograd,
+        names=code.names,
+        words=words,
+        x_axes={"xs_n": 0, "xs_c": problem.channel_dimension, "xs_w": wide.x, **{f"xs{i}": s.x for i, s in enumerate(axes)}},
+        close=problem.close_in_chunks(True),
+        items=chunks * problem.groups * words["splits"],
+        scratch=end,
+        pack_weights=packing,
+        pack_bias=BiasPacking(dtypes.sum, problem.groups, width),
+        tables=tables.arrays,
+        x_skipped=problem.loops.skipped,
+        y_start=problem.y_start,
+        goal=problem.goal,
+    )
+
+
+def _panel(problem: Problem, schedule: Winograd) -> tuple[int, list[int]]:
+    """Bytes of a panel, and between its neighbours along each axis."""
+    step = aligned_lanes(schedule.slice, problem.lanes) * problem.bytes
+    steps: list[int] = []
+    for b, (m, r) in reversed(list(zip(schedule.box, schedule.sizes, strict=True))):
+        steps.insert(0, step)
+        step *= b * m + r - 1
+    return step, steps
+
+
+def aligned_lanes(count: int, lanes: int) -> int:
+    """The next multiple of the lanes."""
+    return -(-count // lanes) * lanes

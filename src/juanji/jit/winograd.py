@@ -1,0 +1,416 @@
+"""Winograd's convolution: tiles of m outputs per axis from n = m + r − 1 products per axis, in one kernel.
+
+With A', G and B' of `toom`, a tile of the output is A' [Σ_c (G g_c G') ∘ (B' d_c B)] A: what is multiplied for one point of the
+transformed tile is a matrix product of tiles × channels by channels × features. A chunk is a box of tiles of some images. For it
+
+    load        every tile is transformed, lanes along the channels, into V[tile][point][channel]; from the input where it lies, each
+                pixel by a pointer, or from a panel that `panels` fills (other element types, channels-first, few channels)
+    multiply    M[block][tile][point][feature of the block] = Σ_channel V·U: a register tile of `tiles` × `vectors`, V broadcast from
+                memory; all steps evenly ask for the next weights, as many as the line buffers hold without delay
+    store       every tile of M is transformed, lanes along the features, bias added, activated, and put down; channels-first
+                outputs wait in a buffer of pixels and are transposed from there, squares of lanes × lanes at a time
+
+The sum of each point runs over all channels in order, one chain of fused multiply-adds that starts from zero. Chunks, blocks and
+register tiles cut the work but no chain, so that they do not show in the bits; m and the points do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from juanji.exact import Narrowing
+from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.channel import fill_panel, store_squares
+from juanji.jit.elements import SCALARS, finish, transpose
+from juanji.jit.emit import I64, LINE, PTR, Emitter, Type, Value
+from juanji.jit.ieee import ieee_mode
+from juanji.jit.panels import LINE_ARGUMENTS, Line, pixel_filler, transposing_filler
+from juanji.jit.target import Target
+from juanji.jit.toom import apply, transforms
+
+
+@dataclass(frozen=True)
+class WinogradCode:
+    """Everything that the code depends on."""
+
+    x: str
+    total: str
+    y: str
+    sizes: tuple[tuple[int, int], ...]  # per axis the outputs of a tile and the taps
+    panel: bool  # False: the input is read where it lies, channels-last
+    planar_x: bool  # the input lies plane by plane
+    channels_last_y: bool
+    bias: bool
+    activation: str | None
+    narrowing: Narrowing
+    tiles: int
+    vectors: int
+    prefetch: int  # lines of the next weights that each step asks for
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arguments, in order."""
+        fields = ("out", "grid", "box", "stride", "reach", "map", "xs", "ps", "ys")
+        axes = tuple(f"{name}{axis}" for axis in range(self.axes) for name in fields)
+        return (
+            *HEAD, *LINE_ARGUMENTS, *axes, "batch", "images", "groups", "channels", "count_f", "blocks_f", "split", "splits",
+            "xs_n", "xs_c", "ys_n", "ys_c", "ps_b", "panels", "panel_c", "channels_all", "whole", "slices", "slice",
+            "block", "step", "values", "v_point", "v_tile", "products", "m_tile", "m_block", "outside", "outside_pitch", "pixels", "stream", "ahead",
+        )  # fmt: skip
+
+    @property
+    def axes(self) -> int:
+        """Spatial axes."""
+        return len(self.sizes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Points of a transformed tile per axis: as many as elements of the input under it."""
+        return tuple(m + r - 1 for m, r in self.sizes)
+
+    @property
+    def points(self) -> int:
+        """Points of a transformed tile."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Inside the kernel: a box of tiles of some images."""
+
+    image: Value  # the first
+    images: Value
+    origin: list[Value]  # in tiles
+    extent: list[Value]
+    tiles: Value  # of all images
+
+
+def emit_winograd(code: WinogradCode, target: Target) -> str:
+    """The IR of one kernel."""
+    e = Emitter(target.vector_bits, target.masks)
+    total = SCALARS[code.total]
+    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
+        a = Arguments(e, row, code.names)
+        if not code.panel:
+            _constants(e, code, a)
+        held = e.var(I64, e.integer(-1))  # the chunk whose tiles are transformed: its groups and shares of features follow each other
+        with e.loop(a["begin"], a["end"]) as item:
+            rest, split = e.divide(item, a["splits"])
+            number, group = e.divide(rest, a["groups"])
+            chunk = _chunk(e, code, a, number)
+            with e.when(e.compare("ne", number, held.get())):
+                _load(e, code, a, chunk)
+            held.set(number)
+            blocks = split * a["split"], e.least((split + 1) * a["split"], a["blocks_f"])
+            _multiply(e, code, a, chunk, group, blocks)
+            _store(e, code, a, chunk, group, blocks)
+        with e.when(e.compare("ne", a["stream"], e.integer(0))):
+            e.fence()
+    if code.panel:
+        filler = transposing_filler if code.planar_x else pixel_filler
+        filler(e, Line(code.x, total, 1, True, code.axes), code.names)
+    return e.text()
+
+
+def _chunk(e: Emitter, code: WinogradCode, a: Arguments, number: Value) -> _Chunk:
+    origin: list[Value] = []
+    for axis in reversed(range(code.axes)):
+        number, place = e.divide(number, e.integer((a[f"grid{axis}"] + a[f"box{axis}"] - 1) // a[f"box{axis}"]))
+        origin.insert(0, place * a[f"box{axis}"])
+    extent = [e.least(a[f"box{axis}"], a[f"grid{axis}"] - place) for axis, place in enumerate(origin)]
+    image = number * a["images"]
+    images = e.least(a["images"], a["batch"] - image)
+    tiles = images
+    for length in extent:
+        tiles = tiles * length
+    return _Chunk(image, images, origin, extent, tiles)
+
+
+def _each_tile(e: Emitter, extent: Sequence[Value], first: Value, body: Callable[[list[Value], Value], None]) -> None:
+    """The body for the tiles of a box in row order, with their places in it and their numbers from `first`."""
+
+    def walk(places: list[Value], number: Value) -> None:
+        if len(places) == len(extent):
+            body(places, number)
+            return
+        with e.loop(0, extent[len(places)]) as place:
+            walk([*places, place], number * extent[len(places)] + place)
+
+    walk([], first)
+
+
+# Load -----------------------------------------------------------------------------------------------------------------------
+
+
+def _constants(e: Emitter, code: WinogradCode, a: Arguments) -> None:
+    """A pixel of each axis's constant, in all channels: what pointers outside the array name."""
+    vector = e.vector(SCALARS[code.total])
+    for axis in range(code.axes):
+        number = e.splat(e.load(Type(vector.scalar), a["constants"] + axis * vector.bytes // vector.lanes), vector.lanes)
+        goal = a["scratch"] + a["outside"] + axis * a["outside_pitch"]
+        with e.loop(0, a["outside_pitch"], vector.bytes) as at:
+            e.store(number, goal + at)
+
+
+def _load(e: Emitter, code: WinogradCode, a: Arguments, chunk: _Chunk) -> None:
+    """V of a chunk. The channels of a panel come in slices."""
+    vector = e.vector(SCALARS[code.total])
+    element = vector.bytes // vector.lanes
+    matrices = [transforms(m, r).input for m, r in code.sizes]
+
+    m, n = code.sizes[-1][0], code.shape[-1]
+    following = a[f"xs{code.axes - 1}"] * m
+
+    def transform(pixels: list[Value], goal: Value) -> None:
+        """All channels of a tile; the last vector overlaps the one before."""
+        with e.loop(0, a["slice"], vector.lanes) as next_c:
+            at = e.least(next_c, a["slice"] - vector.lanes) * element
+            if not code.panel:  # the columns that the next tile sees first
+                for place, pixel in enumerate(pixels):
+                    if place % n >= n - m:
+                        e.prefetch(pixel + at + following, 1)
+            apply(
+                e,
+                matrices,
+                lambda place: e.load(vector, pixels[place] + at),
+                lambda point, value: e.store(value, goal + at + point * a["v_point"]),
+            )
+
+    goal = a["scratch"] + a["values"]
+
+    def from_panel(places: list[Value], tile: Value, slice: Value) -> None:
+        transform(_pixels_of_panel(code, a, places), goal + slice * element + tile * a["v_tile"])
+
+    def from_input(places: list[Value], tile: Value, source: Value) -> None:
+        whole = [origin + place for origin, place in zip(chunk.origin, places, strict=True)]
+        transform(_pixels_in_place(e, code, a, source, whole), goal + tile * a["v_tile"])
+
+    with e.loop(0, chunk.images) as image:
+        source = a["x"] + (chunk.image + image) * a["xs_n"]
+        if code.panel:
+            origin, extent = ([n * m for n, (m, _) in zip(box, code.sizes, strict=True)] for box in (chunk.origin, chunk.extent))
+            with e.loop(0, a["slices"]) as number:
+                slice = number * a["channels_all"]
+                fill_panel(e, code.axes, Type(vector.scalar), False, a, origin, extent, source + slice * a["xs_c"])
+                _each_tile(e, chunk.extent, image, partial(from_panel, slice=slice))
+        else:
+            _each_tile(e, chunk.extent, image, partial(from_input, source=source))
+
+
+def _pixels_of_panel(code: WinogradCode, a: Arguments, places: Sequence[Value]) -> list[Value]:
+    """Pointers to the pixels under a tile, in row order."""
+    pixels = [a["scratch"]]
+    for axis, (place, n) in enumerate(zip(places, code.shape, strict=True)):
+        step = a[f"ps{axis}"]
+        pixels = [pixel + (place * code.sizes[axis][0] + j) * step for pixel in pixels for j in range(n)]
+    return pixels
+
+
+def _pixels_in_place(e: Emitter, code: WinogradCode, a: Arguments, source: Value, tile: Sequence[Value]) -> list[Value]:
+    """The same in the input, or to a pixel of constants; where two axes are outside, the later one's."""
+    pixels = [source]
+    outside: list[list[tuple[Value, Value]]] = [[]]
+    for axis, (place, n) in enumerate(zip(tile, code.shape, strict=True)):
+        constant = a["scratch"] + a["outside"] + axis * a["outside_pitch"]
+        steps = []
+        for j in range(n):
+            where = e.load(I64, a[f"map{axis}"] + (place * code.sizes[axis][0] + j) * 8)
+            known = e.compare("sge", where, e.integer(0))
+            steps.append((known, where * a[f"xs{axis}"]))
+        pixels = [pixel + step for pixel in pixels for _, step in steps]
+        outside = [[*before, (known, constant)] for before in outside for known, _ in steps]
+    for number, conditions in enumerate(outside):
+        for known, constant in conditions:
+            pixels[number] = e.select(known, pixels[number], constant)
+    return pixels
+
+
+# Multiply -------------------------------------------------------------------------------------------------------------------
+
+
+def _multiply(e: Emitter, code: WinogradCode, a: Arguments, chunk: _Chunk, group: Value, blocks: tuple[Value, Value]) -> None:
+    """M of a chunk for some blocks of a group's features, point by point."""
+    vector = e.vector(SCALARS[code.total])
+    element = vector.bytes // vector.lanes
+    first, last = blocks
+    with e.loop(0, code.points) as point, e.loop(first, last) as block:
+        number = (group * a["blocks_f"] + block) * code.points + point
+        weights = a["w"] + number * a["step"]
+        more = e.compare("slt", block + 1, last)
+        following = weights + e.select(more, a["step"] * code.points, a["step"] * ((first + 1 - last) * code.points + 1))
+        values = a["scratch"] + a["values"] + point * a["v_point"] + group * a["channels"] * element
+        goal = a["scratch"] + a["products"] + (block - first) * a["m_block"] + point * (vector.bytes * code.vectors)
+        with e.loop(0, a["channels"], a["block"]) as c:
+            count = e.least(a["block"], a["channels"] - c)
+            done = c * (vector.bytes * code.vectors)
+            with e.loop(0, chunk.tiles, code.tiles) as tile:
+                ahead = following + done + tile // code.tiles * count * a["ahead"]
+                _tile(e, code, a, (values + c * element, weights + done, goal, ahead), (tile, chunk.tiles, count), c)
+
+
+def _tile(
+    e: Emitter,
+    code: WinogradCode,
+    a: Arguments,
+    pointers: tuple[Value, Value, Value, Value],
+    counts: tuple[Value, Value, Value],
+    c: Value,
+) -> None:
+    """acc[tile, vector] over a block of channels from c on, taken up from M unless it is the first, put down in M."""
+    (values, weights, goal, ahead), (tile, tiles, count) = pointers, counts
+    vector = e.vector(SCALARS[code.total])
+    element, width = Type(vector.scalar), vector.bytes * code.vectors
+    rows = [e.least(tile + i, tiles - 1) for i in range(code.tiles)]  # past the last tile that one is computed again
+    sources = [values + row * a["v_tile"] for row in rows]
+    goals = [goal + row * a["m_tile"] for row in rows]
+    acc = [[e.var(vector, e.zero(vector)) for _ in range(code.vectors)] for _ in rows]
+    with e.when(e.compare("sgt", c, e.integer(0))):
+        for row, start in zip(acc, goals, strict=True):
+            for v, total in enumerate(row):
+                total.set(e.load(vector, start + v * vector.bytes))
+    w, next_w = e.var(PTR, weights), e.var(PTR, ahead)
+    with e.loop(0, count) as channel:
+        step = w.get()
+        for line in range(code.prefetch):
+            e.prefetch(next_w.get() + line * LINE, 2)
+        loaded = [e.load(vector, step + v * vector.bytes) for v in range(code.vectors)]
+        for row, source in zip(acc, sources, strict=True):
+            x = e.splat(e.load(element, source + channel * element.bytes), vector.lanes)
+            for total, weight in zip(row, loaded, strict=True):
+                total.set(e.fma(x, weight, total.get()))
+        w.set(step + width)
+        next_w.set(next_w.get() + a["ahead"])
+    for row, start in zip(acc, goals, strict=True):
+        for v, total in enumerate(row):
+            e.store(total.get(), start + v * vector.bytes)
+
+
+# Store ----------------------------------------------------------------------------------------------------------------------
+
+
+def _store(e: Emitter, code: WinogradCode, a: Arguments, chunk: _Chunk, group: Value, blocks: tuple[Value, Value]) -> None:
+    """The outputs of a chunk for some blocks of a group's features."""
+    vector = e.vector(SCALARS[code.total])
+    width = vector.lanes * code.vectors
+    places = enumerate(zip(chunk.extent, chunk.origin, code.sizes, strict=True))
+    outputs = [e.least(n * m, a[f"out{axis}"] - origin * m) for axis, (n, origin, (m, _)) in places]
+    with e.loop(*blocks) as block:
+        f = block * width
+        features = e.least(a["count_f"] - f, width)
+        products = a["scratch"] + a["products"] + (block - blocks[0]) * a["m_block"]
+        bias = a["bias"] + (group * a["blocks_f"] + block) * (width * (vector.bytes // vector.lanes))
+        goal = a["y"] + (group * a["count_f"] + f) * a["ys_c"]
+        for axis, (place, (m, _)) in enumerate(zip(chunk.origin, code.sizes, strict=True)):
+            goal = goal + place * m * a[f"ys{axis}"]
+        with e.loop(0, chunk.images) as image:
+            corner = goal + (chunk.image + image) * a["ys_n"]
+            if code.channels_last_y:
+                _store_pixels(e, code, a, chunk, image, (products, bias, corner), outputs, features)
+            else:
+                _store_planes(e, code, a, chunk, image, (products, bias, corner), outputs, features)
+
+
+def _store_pixels(
+    e: Emitter, code: WinogradCode, a: Arguments, chunk: _Chunk, image: Value, pointers: tuple[Value, Value, Value], outputs: list[Value],
+    features: Value,
+) -> None:  # fmt: skip
+    """The outputs of one image and block, each pixel's features where they belong."""
+    products, bias, corner = pointers
+    vector, out = e.vector(SCALARS[code.total]), Type(SCALARS[code.y])
+    parameter = e.load(Type(vector.scalar), a["constants"] + code.axes * (vector.bytes // vector.lanes))
+
+    steps = [a[f"ys{axis}"] for axis in range(code.axes)]
+    past = e.streamable(vector.lanes * out.bytes, a["stream"], corner, *steps)
+
+    def put(places: list[Value], tile: Value) -> None:
+        goals = _outputs(e, code, places, outputs, corner, steps, a["scratch"] + a["pixels"])
+        with e.loop(0, features, vector.lanes) as f:
+            found = _transformed(e, code, a, products, bias, tile, f)
+            stored = [finish(e, value, code.y, code.activation, parameter, code.narrowing) for value in found]
+            whole = e.compare("sge", features - f, e.integer(vector.lanes))
+            with e.when(whole):
+                for condition, store in ((e.when(past), e.stream), (e.otherwise(past), e.store)):
+                    with condition:
+                        for value, goal in zip(stored, goals, strict=True):
+                            store(value, goal + f * out.bytes)
+            with e.otherwise(whole):
+                for value, goal in zip(stored, goals, strict=True):
+                    e.store_first(value, goal + f * out.bytes, features - f)
+
+    _each_tile(e, chunk.extent, image, put)
+
+
+def _store_planes(
+    e: Emitter, code: WinogradCode, a: Arguments, chunk: _Chunk, image: Value, pointers: tuple[Value, Value, Value], outputs: list[Value],
+    features: Value,
+) -> None:  # fmt: skip
+    """The same plane by plane: the pixels of a vector of features, then their transposes."""
+    products, bias, corner = pointers
+    vector, out = e.vector(SCALARS[code.total]), Type(SCALARS[code.y])
+    lanes = vector.lanes
+    parameter = e.load(Type(vector.scalar), a["constants"] + code.axes * (vector.bytes // lanes))
+    spare = a["scratch"] + a["pixels"]
+    pixels = spare + vector.bytes
+    steps = [e.integer(vector.bytes)]
+    for length in reversed(outputs[1:]):
+        steps.insert(0, steps[0] * length)
+    # Rows that are whole lie one behind the other in the output as in the buffer.
+    whole = e.integer(1, Type("i1"))
+    for axis in range(1, code.axes):
+        whole = e.arith("and", whole, e.compare("eq", outputs[axis], a[f"out{axis}"]))
+    area = outputs[0]
+    for length in outputs[1:]:
+        area = area * length
+    run = e.select(whole, area, outputs[-1])
+    buffer = e.stack(Type(out.scalar, lanes), lanes)
+    with e.loop(0, features, lanes) as f:
+
+        def put(places: list[Value], tile: Value) -> None:
+            for value, goal in zip(
+                _transformed(e, code, a, products, bias, tile, f), _outputs(e, code, places, outputs, pixels, steps, spare), strict=True
+            ):
+                e.store(value, goal)
+
+        _each_tile(e, chunk.extent, image, put)
+
+        def rows(axis: int, source: Value, goal: Value) -> None:
+            if axis < code.axes - 1:
+                with e.loop(0, e.select(whole, e.integer(1), outputs[axis])) as place:
+                    rows(axis + 1, source + place * steps[axis], goal + place * a[f"ys{axis}"])
+                return
+            size = e.least(features - f, lanes), e.least(run, lanes)
+            with e.loop(0, run, lanes) as next_p:
+                p = e.most(e.least(next_p, run - lanes), 0)
+                columns = transpose(e, [e.load(vector, source + (p + i) * vector.bytes) for i in range(lanes)])
+                stored = [finish(e, column, code.y, code.activation, parameter, code.narrowing) for column in columns]
+                store_squares(e, stored, buffer, goal + p * out.bytes, a["ys_c"], size)
+
+        rows(0, pixels, corner + f * a["ys_c"])
+
+
+def _transformed(e: Emitter, code: WinogradCode, a: Arguments, products: Value, bias: Value, tile: Value, f: Value) -> list[Value]:
+    """The outputs of a tile for one vector of features, bias added."""
+    vector = e.vector(SCALARS[code.total])
+    element = vector.bytes // vector.lanes
+    start = products + tile * a["m_tile"] + f * element
+    found: dict[int, Value] = {}
+    matrices = [transforms(m, r).output for m, r in code.sizes]
+    apply(e, matrices, lambda point: e.load(vector, start + point * (vector.bytes * code.vectors)), found.__setitem__)
+    if code.bias:
+        addend = e.load(vector, bias + f * element)
+        found = {number: e.arith("fadd", value, addend) for number, value in found.items()}
+    return [found[number] for number in range(len(found))]
+
+
+def _outputs(
+    e: Emitter, code: WinogradCode, places: Sequence[Value], outputs: Sequence[Value], corner: Value, steps: Sequence[Value], spare: Value
+) -> list[Value]:
+    """Pointers to a tile's outputs, in row order; past the edge, to where nobody looks."""
+    found = [(corner, e.integer(1, Type("i1")))]
+    for place, length, step, (m, _) in zip(places, outputs, steps, code.sizes, strict=True):
+        inside = [(place * m + i, e.compare("slt", place * m + i, length)) for i in range(m)]
+        found = [(goal + at * step, e.arith("and", known, here)) for goal, known in found for at, here in inside]
+    return [e.select(known, goal, spare) for goal, known in found]
