@@ -11,7 +11,13 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
+
+import benchmark
+import links
+import manual
+import translation
 
 DOCS = Path(__file__).resolve().parent
 BUILD = DOCS.parent / "build" / "docs"
@@ -30,25 +36,43 @@ def environment(language: str) -> dict[str, str]:
 
 
 def source(language: str) -> Path:
-    """The folder that Sphinx reads: a copy of docs/site in which what is unchanged keeps its time, and the pages that are made."""
+    """The folder that Sphinx reads: docs/site and the exercises, where what is unchanged keeps its time, and the pages that are made."""
     folder = BUILD / "source" / language
-    wanted = {path.relative_to(DOCS / "site") for path in (DOCS / "site").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
-    for old in (folder / "gallery").rglob("*.py"):
-        if old.relative_to(folder) not in wanted:
+    wanted = {path.relative_to(DOCS / "site"): path.read_bytes() for path in _files(DOCS / "site")}
+    wanted |= {path.relative_to(DOCS): path.read_bytes() for path in _files(DOCS / "exercises")}
+    wanted[Path("translation.md")] = translation.page(language).encode()
+    wanted[Path("benchmark.md")] = benchmark.page(language).encode()
+    wanted[Path("roofline.png")] = (benchmark.RESULTS / "roofline.png").read_bytes()
+    wanted |= {Path("reference") / f"{name}.md": text.encode() for name, text in manual.pages(language)}
+    for old in _files(folder):
+        name = old.relative_to(folder)
+        if name not in wanted and name.parts[0] != "pages":  # the gallery's own results, which it looks after
             old.unlink()
-    for name in wanted:
+    for name, content in wanted.items():
         made = folder / name
         made.parent.mkdir(parents=True, exist_ok=True)
-        if not made.exists() or made.read_bytes() != (DOCS / "site" / name).read_bytes():
-            shutil.copy2(DOCS / "site" / name, made)
+        if not made.exists() or made.read_bytes() != content:
+            made.write_bytes(content)
     return folder
 
 
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+
+
 def sphinx(language: str, builder: str, *options: str) -> "subprocess.Popen[bytes]":
-    folder = source(language)
-    command = [sys.executable, "-m", "sphinx", "-b", builder, "-W", "--keep-going", "-q", *options]
-    places = [str(folder), str(BUILD / builder / language), "-d", str(BUILD / "doctrees" / builder / language)]
-    return subprocess.Popen([*command, *places[:2], *places[2:]], env=environment(language))
+    """Sphinx at work, on one language."""
+    places = [str(source(language)), str(BUILD / builder / language)]
+    command = [sys.executable, "-m", "sphinx", "-b", builder, "-W", "--keep-going", "-q", "-d", str(BUILD / "doctrees" / language)]
+    return subprocess.Popen([*command, *options, *places], env=environment(language))
+
+
+def build(languages: Iterable[str]) -> list[str]:
+    """Build the pages of some languages, at the same time; what is wrong, a line for each."""
+    running = {language: sphinx(language, "html") for language in languages}
+    wrong = [f"Sphinx warned ({language})" for language, process in running.items() if process.wait()]
+    (BUILD / "html" / "index.html").write_text(FRONT, encoding="utf-8")
+    return wrong + [line for line in links.broken(BUILD / "html") if len(running) == len(LOCALES) or "../" not in line]
 
 
 def main() -> int:
@@ -59,14 +83,11 @@ def main() -> int:
     if given.fresh:
         shutil.rmtree(BUILD, ignore_errors=True)
     began = time.perf_counter()
-    running = {language: sphinx(language, "html") for language in given.language or LOCALES}
-    failed = [language for language, process in running.items() if process.wait()]
-    (BUILD / "html" / "index.html").write_text(FRONT, encoding="utf-8")
-    if failed:
-        print(f"not built without warnings: {', '.join(failed)}", file=sys.stderr)
-        return 1
-    print(f"{BUILD / 'html' / 'index.html'}: {time.perf_counter() - began:.0f} s")
-    return 0
+    wrong = build(given.language or LOCALES)
+    for line in wrong:
+        print(line, file=sys.stderr)
+    print(f"{BUILD / 'html' / 'index.html'}: {time.perf_counter() - began:.0f} s, {len(wrong)} faults")
+    return int(bool(wrong))
 
 
 if __name__ == "__main__":

@@ -17,22 +17,26 @@ def page() -> str:
         lines += [f"## {name}", "", inspect.cleandoc(module.__doc__ or ""), ""]
         for public in module.__all__:
             value = getattr(module, public)
-            if isinstance(value, ModuleType) or not (inspect.isfunction(value) or inspect.isclass(value)):
-                continue
-            lines += [f"### {public}", "", "```python", f"{public}{_signature(value)}", "```", "", *_documentation(value), ""]
+            if documented(value):
+                lines += [f"### {public}", "", "```python", f"{public}{signature(value)}", "```", "", *documentation(value), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _signature(value: object) -> str:
+def documented(value: object) -> bool:
+    """Whether a public value has an entry: functions and classes do."""
+    return not isinstance(value, ModuleType) and (inspect.isfunction(value) or inspect.isclass(value))
+
+
+def signature(value: object) -> str:
     """The parameters, without the types, which the text explains."""
     if inspect.isclass(value) and issubclass(value, Exception):
         return ""
-    signature = inspect.signature(value)  # type: ignore[arg-type]
-    plain = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
-    return str(signature.replace(parameters=plain, return_annotation=inspect.Signature.empty))
+    whole = inspect.signature(value)  # type: ignore[arg-type]
+    plain = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in whole.parameters.values()]
+    return str(whole.replace(parameters=plain, return_annotation=inspect.Signature.empty))
 
 
-def _documentation(value: object) -> list[str]:
+def documentation(value: object) -> list[str]:
     """The docstring: prose as it stands, its examples as code."""
     found, code = [], False
     for line in inspect.cleandoc(value.__doc__ or "").splitlines():

@@ -1,7 +1,7 @@
 """Small colour pictures told apart by three stages of convolution, relu and pooling, beside a linear classifier.
 
     python examples/colours.py             three seeds
-    python examples/colours.py --short     2,000 pictures: a few seconds
+    python examples/colours.py --short     4,000 pictures: a few seconds
 
 A linear classifier has one weight for every pixel and class: it can only compare a picture with one template for each class. The
 network's 22,466 parameters, fewer than the 30,730 of the linear one, look for the same small patterns everywhere. Half of its training
@@ -41,7 +41,7 @@ def main() -> None:
     pictures, test = data.load("cifar10")
     epochs, seeds = {linear: 20, convolutional: 12}, given.seeds
     if given.short:
-        pictures, test, epochs, seeds = pictures[:2000], test[:1000], {linear: 5, convolutional: 3}, given.seeds[:1]
+        pictures, test, epochs, seeds = pictures[:4000], test[:1000], {linear: 3, convolutional: 3}, given.seeds[:1]
 
     print(f"{len(pictures):,} pictures to learn from, {len(test):,} to test")
     for seed in seeds:

@@ -268,6 +268,13 @@ def test_faint_patterns_beside_a_bright_plateau() -> None:
     assert (likeness[:, 48:] == 0).all()  # even, exactly
 
 
+def test_a_faint_template_far_from_zero() -> None:
+    image = 1e3 * RANDOM.normal(size=(20, 30))
+    image[:, 15:] += 1e6
+    template = 1e6 + 1e-4 * RANDOM.normal(size=(5, 5))
+    np.testing.assert_allclose(match_template(image, template), alike(image, template, np.ones((5, 5))), atol=2e-7)
+
+
 def test_pixels_of_integers() -> None:
     image = RANDOM.integers(0, 256, (30, 30), "uint8")
     image[:10, :10] = 255

@@ -38,6 +38,11 @@ def test_sums_and_maps(shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(
         statistics.combined(dy, a, x, m, b, c), wide[0] * dy + wide[1] * (x - wide[3]) + wide[2], rtol=1e-9, atol=1e-12
     )
+    assert (statistics.affine(x, a, b, relu=True) == np.maximum(statistics.affine(x, a, b), 0)).all()
+    gate = random.normal(size=shape)
+    for one, two in zip(statistics.error_sums(x, m, dy, gate), statistics.error_sums(x, m, dy * (gate > 0)), strict=True):
+        assert (one == two).all()
+    assert (statistics.combined(dy, a, x, m, b, c, gate) == statistics.combined(dy * (gate > 0), a, x, m, b, c)).all()
     plain, weighted = statistics.error_sums(x, m, dy)
     np.testing.assert_allclose(plain, dy.sum(axis=axes), rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(weighted, (dy * (x - wide[3])).sum(axis=axes), rtol=1e-9, atol=1e-9)

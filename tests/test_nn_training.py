@@ -170,8 +170,11 @@ def branching() -> nn.Graph:
     b = nn.MaxPool(2, padding=1)(nn.ReLU()(nn.Conv(4, 3, padding=1)(a)))
     c = nn.MaxPool(2, places=True)(nn.ReLU()(a))[0]
     d = nn.MaxPool(2)(nn.ReLU()(nn.BatchNorm()(nn.Conv(4, 3, padding=1)(a))))
+    e = nn.BatchNorm()(nn.ReLU()(nn.BatchNorm()(a)))
     wide = nn.Resize(scale=2)(nn.Add()(c, d))
-    return nn.Graph(x, nn.Concatenate()(nn.Flatten()(b), nn.Flatten()(nn.Add()(a, wide)), nn.Flatten()(nn.ReLU()(nn.Conv(2, 3)(wide)))))
+    return nn.Graph(
+        x, nn.Concatenate()(nn.Flatten()(b), nn.Flatten()(nn.Add()(a, wide, e, nn.ReLU()(e))), nn.Flatten()(nn.ReLU()(nn.Conv(2, 3)(wide))))
+    )
 
 
 @pytest.mark.parametrize("make", [branching, lambda: nn.models.get("lenet-5", shape=(3, 12, 12)), lambda: nn.models.get("three-stages")])

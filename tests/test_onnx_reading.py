@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
+import pkgutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compiled import run_python
 from juanji import nn
 from juanji.errors import ArgumentError, ExtraError, FileError, FormatError, JuanjiError, ShapeError
 from juanji.nn.formats.onnx_reader import UNDERSTOOD
@@ -35,11 +38,19 @@ REFUSED = (
 OTHERWISE = ("downsample_scales_cubic_align_corners", "downsample_scales_linear_align_corners", "celu_bfloat16")
 
 
-def onnx_cases() -> Iterator[tuple[str, Any, list[Any], list[Any]]]:
+SLOW = {"averagepool", "lppool", "maxpool"}  # whose expected outputs onnx computes in plain Python when they are imported
+
+
+def onnx_cases(every: bool) -> Iterator[tuple[str, Any, list[Any], list[Any]]]:
+    package = pytest.importorskip("onnx.backend.test.case.node")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        cases = pytest.importorskip("onnx.backend.test.loader").load_model_tests(kind="node")
-    for case in cases:
+        for module in pkgutil.iter_modules(package.__path__):
+            if every or module.name not in SLOW:
+                importlib.import_module(f"{package.__name__}.{module.name}")
+    for case in package._NodeTestCases:
+        if not every and "_expanded" in case.name:  # functions written out as other operators
+            continue
         opset = max((entry.version for entry in case.model.opset_import if entry.domain == ""), default=0)
         if {node.op_type for node in case.model.graph.node} <= UNDERSTOOD and "cast" not in case.name and opset >= 7:
             values, expected = case.data_sets[0]
@@ -71,15 +82,13 @@ def alike(ours: Array, theirs: Any) -> bool:
     return ours.shape == np.shape(theirs) and np.allclose(ours, np.asarray(theirs, ours.dtype), rtol=max(loose, 1e-3), atol=loose)
 
 
-@pytest.mark.parametrize("expanded", [False, pytest.param(True, marks=pytest.mark.slow)])  # functions written out as other operators
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.filterwarnings("ignore")
-def test_onnx_agrees_case_by_case(expanded: bool) -> None:
+def test_onnx_agrees_case_by_case(every: bool) -> None:
     """Each case with as many of its inputs flowing as may: all, those of floats, the first; weights are arrays of a file, so not all."""
     flowed = folded = 0
     wrong = []
-    for name, model, values, expected in onnx_cases():
-        if ("_expanded" in name) != expanded:
-            continue
+    for name, model, values, expected in onnx_cases(every):
         floats = [i for i, value in enumerate(values) if isinstance(value, np.ndarray) and value.dtype.kind == "f"]
         said = ""
         for flowing in ([*range(len(values))], floats, floats[:1], []):
@@ -96,7 +105,8 @@ def test_onnx_agrees_case_by_case(expanded: bool) -> None:
             if not any(part in name for part in REFUSED):
                 wrong.append(f"{name}: {said}")
     assert not wrong, "\n".join(wrong)
-    assert (flowed, folded) > ((50, 10) if expanded else (400, 50))
+    assert flowed > (550 if every else 350)
+    assert folded > 50
 
 
 # Real networks -------------------------------------------------------------------------------------------------------------
@@ -114,7 +124,7 @@ def test_text_detector_equals_onnxruntime_at_every_size() -> None:
     net, theirs = sample("text-detector.onnx")
     assert type(net) is nn.Graph
     random = np.random.default_rng(0)
-    for shape in ((2, 3, 96, 64), (1, 3, 32, 64)):
+    for shape in ((2, 3, 96, 64), (1, 3, 32, 128)):
         x = random.normal(size=shape).astype(np.float32)
         (ours,) = net.run({"x": x}).values()
         np.testing.assert_allclose(ours, theirs.run(None, {"x": x})[0], atol=1e-4)
@@ -122,23 +132,30 @@ def test_text_detector_equals_onnxruntime_at_every_size() -> None:
 
 
 def test_text_detector_finds_text() -> None:
-    """White letters on black: the map is high on them and low beside them, and a compiled network says the same."""
+    """White letters on black: the map is high on them and low beside them. Its gradient leads uphill."""
     draw = pytest.importorskip("PIL.ImageDraw")
-    image = pytest.importorskip("PIL.Image").new("RGB", (160, 64))
-    draw.Draw(image).text((20, 16), "juanji", fill="white", font_size=32)
+    image = pytest.importorskip("PIL.Image").new("RGB", (128, 32))
+    draw.Draw(image).text((12, 2), "juanji", fill="white", font_size=24)
     net, theirs = sample("text-detector.onnx")
     x = (np.asarray(image, np.float32).transpose(2, 0, 1)[None] / 255 - 0.45) / 0.225
     (found,) = net.run({"x": x}).values()
-    assert found[0, 0, 25:40, 40:90].max() > 0.6
-    assert found[0, 0, :, 140:].max() < 0.3
+    columns = found[0, 0].max(axis=0)
+    assert columns[24:60].min() > 0.9
+    assert max(columns[:12].max(), columns[80:].max()) < 0.1
     np.testing.assert_allclose(found, theirs.run(None, {"x": x})[0], atol=1e-4)
-    np.testing.assert_allclose(net.compile(x.shape[1:])(x), found, atol=1e-4)
     (logits,) = net.nodes[-1].inputs
     tape = net.record(x)
-    gradient = tape.backward({logits: np.ones_like(found)}, ["x"]).values["x"]
+    gradient = tape.backward({logits: np.ones_like(found)}, ["x"], parameters=False).values["x"]
     step = 1e-3 / np.abs(gradient).max() * gradient  # uphill
     ends = [net.features({"x": x + sign * step}, [logits])[logits].sum(dtype=np.float64) for sign in (1, -1)]
     assert ends[0] - ends[1] == pytest.approx(2 * (gradient * step).sum(dtype=np.float64), rel=0.02)
+
+
+@pytest.mark.slow
+def test_text_detector_compiles() -> None:
+    net, theirs = sample("text-detector.onnx")
+    x = np.random.default_rng(0).normal(size=(1, 3, 96, 160)).astype(np.float32)
+    np.testing.assert_allclose(net.compile((3, 96, 160))(x), theirs.run(None, {"x": x})[0], atol=1e-4)
 
 
 @pytest.mark.slow
@@ -300,6 +317,7 @@ def test_old_operator_sets_have_attributes_where_new_ones_have_inputs() -> None:
 
 
 def test_it_imports_onnx_only_when_called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert run_python("import sys, juanji.nn as nn; nn.from_onnx, nn.to_onnx; print('onnx' in sys.modules)").strip() == "False"
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(ExtraError, match=r"pip install 'juanji\[onnx\]'"):
         nn.from_onnx(tmp_path / "net.onnx")

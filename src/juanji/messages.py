@@ -224,6 +224,15 @@ TABLE: dict[str, tuple[str, str]] = {
     "predict.needs_output": ("the network gives a picture; -o FILE says where it goes", "网络给出的是图片；请用 -o 文件 指明写到哪里"),
     "predict.mask": ("{share} of the pixels are above one half; written to {output}", "{share} 的像素高于二分之一；已写到 {output}"),
     "predict.labels": ("a grey for every class; written to {output}", "每个类别一种灰度；已写到 {output}"),
+    "look": ("A page about what a network makes of a photo.", "生成网页：网络如何看一张照片。"),
+    "look.example": (
+        "Example: juanji look efficientnet-lite0 photo.jpg -o report.html",
+        "示例：juanji look efficientnet-lite0 photo.jpg -o report.html",
+    ),
+    "look.output": ("where the page is written: one HTML file that needs no other", "网页写到哪里：单个 HTML 文件"),
+    "look.filters": ("how many filters of each stage are maximised", "每个阶段最大化多少个滤波器"),
+    "look.waiting": ("looking inside {network}", "正在查看 {network} 的内部"),
+    "look.done": ("one page of {size} MB", "一个网页，{size} MB"),
     "bad_list": (
         "{option} (={value}) must be numbers joined by commas, such as {example}",
         "{option}（={value}）必须是逗号分隔的数，如 {example}",

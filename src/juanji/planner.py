@@ -132,7 +132,7 @@ def _choose(jobs: Sequence[Job]) -> list[Choice]:
 
 
 class Limit(NamedTuple):
-    """What the machine cannot beat on one core."""
+    """What one core cannot beat, unless it multiplies less than the definition does."""
 
     seconds: float
     name: str
@@ -211,7 +211,7 @@ class Plan:
         return sum(part.program.items for part in self.parts)
 
     def share(self, seconds: float) -> float:
-        """Which part of one core's limit a run of this many seconds reached; above 1 with several threads, or within the caches."""
+        """Which part of one core's limit a run of this many seconds reached; above 1 with several threads, fewer products, or in caches."""
         return self.limit.seconds / seconds if seconds > 0 else 0.0
 
     def workers(self, threads: int | None = None) -> int:

@@ -77,19 +77,24 @@ class Axes(NamedTuple):
 
 
 def _parts(kernel: int, places: int) -> tuple[int, int]:
-    """How many parts, and of what size: one that leaves a quarter of the tile for outputs, else parts of half a tile."""
-    count = 1 if kernel <= places * 3 // 4 else -(-kernel // (places // 2))
+    """How many parts, and of what size: one where it fits, else parts of half a tile."""
+    count = 1 if _fits(kernel, places) else -(-kernel // (places // 2))
     return count, -(-kernel // count)
+
+
+def _fits(kernel: int, places: int) -> bool:
+    """Whether a quarter of the tile, and the lanes of a vector, are left for outputs."""
+    return kernel <= min(places * 3 // 4, places - 16)
 
 
 def sizes(axes: Axes) -> list[tuple[int, int]]:
     """Which tiles are worth a look: some times as large as the kernel; of a larger kernel the largest."""
     if axes.line:
         places = sorted(EVERY_SIZE, key=math.prod)
-        fit = [size for size in places if axes.wide.kernel <= math.prod(size) * 3 // 4]
+        fit = [size for size in places if _fits(axes.wide.kernel, math.prod(size))]
         return [size for size in fit if math.prod(size) <= max(16 * axes.wide.kernel, 2 * math.prod(fit[0]))] or places[-1:]
     high, wide = (
-        [n for n in SIZES if kernel <= n * 3 // 4 and n <= max(8 * kernel, SIZES[1])] or SIZES[-2:]
+        [n for n in SIZES if _fits(kernel, n) and n <= max(8 * kernel, SIZES[1])] or SIZES[-2:]
         for kernel in (axes.high.kernel, axes.wide.kernel)
     )
     return list(itertools.product(high, wide))
@@ -142,22 +147,19 @@ def candidates(problem: Problem, every: bool = False) -> Iterator[tuple[Fft, flo
     axes = Axes.of(problem.contraction)
     for high, wide in EVERY_SIZE if every else sizes(axes):
         fits = _spectrum_bytes(problem.contraction, axes, high, wide, problem.dtypes.sum) <= MOST_SCRATCH
-        if fits and high // 2 % problem.lanes == 0:
+        if fits:
             schedule = _schedule(problem, axes, high, wide)
-            if schedule is not None:
-                yield schedule, _cycles(problem, axes, schedule)
+            yield schedule, _cycles(problem, axes, schedule)
 
 
-def _schedule(problem: Problem, axes: Axes, high: int, wide: int) -> Fft | None:
-    """Tiles of that size, all alike; None where no place of them is an output."""
+def _schedule(problem: Problem, axes: Axes, high: int, wide: int) -> Fft:
+    """Tiles of that size, all alike."""
     parts, part = axes.parts(high, wide)
     n1, lanes, (down, across) = FIRST_REAL[high], problem.lanes, axes.out
     if axes.line:
         rows, columns, down = (high * wide - part[1] + 1) // wide // n1 * n1, wide, -(-across // wide)
     else:
         rows, columns = (high - part[0] + 1) // n1 * n1, (wide - part[1] + 1) // lanes * lanes
-    if rows < 1 or columns < 1:
-        return None
     rows, columns = _even(down, rows, n1), columns if axes.line else _even(across, columns, lanes)
     alone = problem.channels == problem.features == axes.planes == math.prod(parts) == 1
     schedule = Fft(high, wide, axes.line, rows, columns, part, parts, 0 if alone else FEATURES, 1, 1)

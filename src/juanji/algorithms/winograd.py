@@ -27,6 +27,7 @@ import numpy as np
 from juanji.algorithms import costs, direct
 from juanji.algorithms.direct import Job, Work
 from juanji.algorithms.problem import Problem
+from juanji.algorithms.weights import aligned_to
 from juanji.algorithms.winograd_program import Sizes, Winograd, program
 from juanji.contraction import lower
 from juanji.jit.emit import Emitter, Value
@@ -48,6 +49,7 @@ ARITHMETIC = 0.4  # per instruction of a transform
 LOADED_LINE, STORED_LINE, OUTPUT_LINE = 5.0, 5.5, 2.0  # per vector of a tile that is transformed, on its way to V, from M and out
 TILE_CYCLES = 150.0  # to find the pixels of a tile
 TURN_CYCLES = 6.0  # per vector of a panel that is turned from planes to pixels
+STORED_PIXEL, ROW_CYCLES = 0.5, 45.0  # per feature that is turned back, and to begin a row of its plane
 STREAM = 5.5  # bytes per cycle that come from beyond the second cache
 SPILLED = 4.0  # per value of a tile beyond the registers
 LOADED = 0.08  # per load of a step of the product
@@ -124,7 +126,7 @@ def candidates(problem: Problem, sizes: Sizes) -> Iterator[tuple[Winograd, float
     transformed = _transforms(problem, sizes, grid)
     for images, box in _boxes(problem, grid):
         slice = _slice(problem, sizes, box) if panel else 0
-        around = transformed + (_fill(problem, sizes, images, grid, box) if panel else 0.0)
+        around = transformed + (_panels(problem, sizes, grid, box) if panel else 0.0)
         chunks = _chunks(problem.batch, images, grid, box)
         most = images * math.prod(box)
         for vectors, tiles in _register_tiles(-(-problem.features // lanes), machine.registers):
@@ -150,15 +152,14 @@ def _product(problem: Problem, schedule: Winograd, chunks: Mapping[int, int], fa
     sums, loads = schedule.tiles * schedule.vectors, schedule.tiles + schedule.vectors
     step = max(sums / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, costs.FMA_LATENCY) + LOADED * loads
     tile = channels * step + -(-channels // schedule.block) * (sums * costs.STORE_CYCLES + costs.TILE_CYCLES)
-    held = problem.groups * channels * points * size  # of V, a tile
-    stream = problem.groups * points * blocks * channels * width * size if far else 0
+    arrives = problem.groups * points * blocks * channels * width * size / STREAM if far else 0.0
+    held = (problem.groups * channels + schedule.share * width) * points * size  # of V and M, a tile
+    turns = -(-blocks // schedule.share)  # in each of which V is read
     cycles = 0.0
     for count, number in chunks.items():
         arithmetic = problem.groups * points * blocks * -(-count // schedule.tiles) * tile
-        arrives = stream / STREAM
-        if count * held > machine.l2 * 3 // 4:  # V is read again for each share, and M written and read
-            arrives += count * (held * -(-blocks // schedule.share) + 2 * problem.features * points * size) / STREAM
-        cycles += number * (max(arithmetic, arrives) + OVERLAP * min(arithmetic, arrives))
+        beyond = max(count * held - machine.l2 // 2, 0) * (turns + 0.5) / STREAM
+        cycles += number * (max(arithmetic, arrives) + OVERLAP * min(arithmetic, arrives) + beyond)
     return cycles
 
 
@@ -230,8 +231,6 @@ def _transforms(problem: Problem, sizes: Sizes, grid: Sequence[int]) -> float:
     spilled = SPILLED * max(points - problem.machine.registers, 0)
     load = ARITHMETIC * forth + LOADED_LINE * points + spilled
     store = ARITHMETIC * back + STORED_LINE * points + OUTPUT_LINE * outputs + spilled
-    if not problem.last:
-        store += costs.TURNED_STORE_CYCLES * outputs
     vectors_c = -(-problem.groups * problem.channels // problem.lanes)
     vectors_f = problem.groups * -(-problem.features // problem.lanes)
     moved = (math.prod(problem.x_shape) + math.prod(problem.y_shape)) * problem.bytes
@@ -239,12 +238,17 @@ def _transforms(problem: Problem, sizes: Sizes, grid: Sequence[int]) -> float:
     return problem.batch * math.prod(grid) * (vectors_c * load + vectors_f * store + TILE_CYCLES) + far
 
 
-def _fill(problem: Problem, sizes: Sizes, images: int, grid: Sequence[int], box: Sequence[int]) -> float:
-    """Cycles to fill all panels."""
+def _panels(problem: Problem, sizes: Sizes, grid: Sequence[int], box: Sequence[int]) -> float:
+    """Cycles to fill all panels, and to transpose outputs that lie plane by plane."""
     vectors = -(-problem.groups * problem.channels // problem.lanes)
     boxes = problem.batch * math.prod(-(-g // b) for g, b in zip(grid, box, strict=True))
     reach = [b * m + r - 1 for b, (m, r) in zip(box, sizes, strict=True)]
     if problem.last:
         return boxes * math.prod(reach) * (2 * vectors * costs.COPY_CYCLES + costs.PLACE_CYCLES)
-    turned = -(-reach[-1] // problem.lanes) * problem.lanes * vectors * TURN_CYCLES
-    return boxes * math.prod(reach[:-1]) * (turned + costs.LINE_CYCLES)
+    turned = aligned_to(reach[-1], problem.lanes) * vectors * TURN_CYCLES
+    *outer, run = (b * m for b, (m, _) in zip(box, sizes, strict=True))
+    rows = math.prod(outer)
+    if tuple(box[1:]) == tuple(grid[1:]):  # whole rows lie one behind the other
+        rows, run = 1, rows * run
+    stored = problem.groups * aligned_to(problem.features, problem.lanes) * (aligned_to(run, problem.lanes) * STORED_PIXEL + ROW_CYCLES)
+    return boxes * (math.prod(reach[:-1]) * (turned + costs.LINE_CYCLES) + rows * stored)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from juanji import machine as machines
 from juanji.algorithms.packing import BiasPacking, Packing
 from juanji.algorithms.problem import Problem, Tables, aligned
+from juanji.algorithms.weights import aligned_to
 from juanji.jit.arguments import HEAD, pack
 from juanji.jit.emit import LINE
 from juanji.jit.load import load
@@ -127,7 +128,7 @@ def program(problem: Problem, schedule: Winograd) -> Program:
     places, steps = _panel(problem, schedule) if panel else (0, [0] * len(axes))
     tiles = schedule.images * math.prod(schedule.box)
     slices = held // schedule.slice if panel else 1
-    slice = aligned_lanes(schedule.slice, problem.lanes) if panel else held
+    slice = aligned_to(schedule.slice, problem.lanes) if panel else held
     v_point = aligned(slices * slice * size)
     v_tile = aligned(code.points * v_point) | 64  # an odd number of lines, so that tiles do not meet in one set of a cache
     m_tile = aligned(code.points * width * size) | 64
@@ -174,14 +175,9 @@ def program(problem: Problem, schedule: Winograd) -> Program:
 
 def _panel(problem: Problem, schedule: Winograd) -> tuple[int, list[int]]:
     """Bytes of a panel, and between its neighbours along each axis."""
-    step = aligned_lanes(schedule.slice, problem.lanes) * problem.bytes
+    step = aligned_to(schedule.slice, problem.lanes) * problem.bytes
     steps: list[int] = []
     for b, (m, r) in reversed(list(zip(schedule.box, schedule.sizes, strict=True))):
         steps.insert(0, step)
         step *= b * m + r - 1
     return step, steps
-
-
-def aligned_lanes(count: int, lanes: int) -> int:
-    """The next multiple of the lanes."""
-    return -(-count // lanes) * lanes

@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from juanji import __version__, messages
-from juanji.cli import bench, explaining, filtering, info, matching, operators, predicting, sliding, training
+from juanji.cli import bench, explaining, filtering, info, looking, matching, operators, predicting, sliding, training
 from juanji.cli.talk import talk
 from juanji.errors import ArgumentError, JuanjiError
 from juanji.messages import say
 
-COMMANDS = (filtering, matching, explaining, operators, sliding, training, predicting, info, bench)  # as the help lists them
+COMMANDS = (filtering, matching, explaining, operators, sliding, training, predicting, looking, info, bench)  # as the help lists them
 
 
 class Language(StrEnum):

@@ -149,6 +149,7 @@ def prepare(
         (rows, columns),
         outside,
         summed,
+        "strict" if pixels.dtype.kind in "bu" and _sums_exactly(weights, pixels.dtype) else "default",
     )
     if summed:
         weights = np.repeat(weights[:, None], x.shape[-1], axis=1)
@@ -166,6 +167,7 @@ def _planned(
     stride: tuple[int, ...],
     boundaries: tuple[Boundary, ...],
     summed: bool,
+    precision: str,
 ) -> Plan:
     """The plan for a view of `Picture` and weights (features, rows, columns), of which `taps` says where one is not zero."""
     features, *kernel = weights
@@ -187,8 +189,23 @@ def _planned(
             layout="channels_last" if summed else "channels_first",
             weight_layout="OI*",
             taps=kept if kept.any() else None,
-        )
+        ),
+        precision=precision,
     )
+
+
+def _sums_exactly(weights: Array, dtype: np.dtype[Any]) -> bool:
+    """Whether no sum of integer pixels with these weights is rounded before it is stored: all weights are multiples of a power of two
+    so large that its multiples up to the largest sum have a place in the weights' significand.
+
+    >>> _sums_exactly(np.ones((16, 16), np.float32) / 256, np.dtype("uint8")), _sums_exactly(np.ones((3, 3)) / 9, np.dtype("uint8"))
+    (True, False)
+    """
+    largest = float(np.abs(weights).sum(dtype=np.float64)) * (1 if dtype == np.bool_ else np.iinfo(dtype).max)
+    if not math.isfinite(largest):
+        return False
+    unit = math.ldexp(1.0, math.frexp(largest)[1] - np.finfo(weights.dtype).nmant - 1)
+    return not np.fmod(weights, unit).any()
 
 
 @dataclass(frozen=True)

@@ -113,19 +113,21 @@ def occlusion(
     if not 1 <= stride <= size <= min(high, wide):
         raise ArgumentError(f"size (={size}) and stride (={stride}) must be 1 ≤ stride ≤ size ≤ {min(high, wide)}, the picture's side")
     compiled = part.compile(inputs.shape[1:])
-    y = compiled(inputs)
-    chosen = target_of(part, y, target)
-    whole = y[0, chosen].mean()
     cover = inputs[0].mean(axis=(1, 2)) if fill is None else np.full(inputs.shape[1], fill)
     places = list(itertools.product(*(_stops(length, size, stride) for length in (high, wide))))
+    batch = min(BATCH, len(places))
+    hidden = np.repeat(inputs, batch, axis=0)
+    y = compiled(hidden)
+    chosen = target_of(part, y, target)
+    whole = y[0, chosen].mean()
     fallen, covered = np.zeros((high, wide)), np.zeros((high, wide))
-    for first in range(0, len(places), BATCH):
-        group = places[first : first + BATCH]
-        hidden = np.repeat(inputs, len(group), axis=0)
-        for row, (top, left) in zip(hidden, group, strict=True):
+    for first in range(0, len(places), batch):
+        group = places[first : first + batch]
+        hidden[:] = inputs
+        for row, (top, left) in zip(hidden, group, strict=False):  # the last batch is as large as the others: one program serves all
             row[:, top : top + size, left : left + size] = cover[:, None, None]
-        left_over = compiled(hidden)[:, chosen].reshape(len(group), -1).mean(axis=1)
-        for (top, left), score in zip(group, left_over, strict=True):
+        remaining = compiled(hidden)[:, chosen].reshape(batch, -1).mean(axis=1)
+        for (top, left), score in zip(group, remaining, strict=False):
             fallen[top : top + size, left : left + size] += whole - score
             covered[top : top + size, left : left + size] += 1
         if progress is not None:

@@ -68,13 +68,13 @@ def deconvnet(
     inputs = as_input(net, x)
     y = part.features(inputs, [value_of(part)])[value_of(part)]
     chosen = [(0, _checked(unit, y, layer)) for unit in units] if units is not None else _strongest(y, strongest, feature, layer)
-    found: list[Projection] = []
+    whole, found = until(net, layer), []
     tapes: dict[int, Tape] = {}
     for sample, unit in chosen:
         if sample not in tapes:
             tapes = {sample: part.record(inputs[sample : sample + 1])}
         pixels = _sent_back(part, tapes[sample], unit)
-        found.append(Projection(layer, unit, sample, float(y[(sample, *unit)]), channels_last(pixels), _region(net, layer, unit, inputs)))
+        found.append(Projection(layer, unit, sample, float(y[(sample, *unit)]), channels_last(pixels), _region(whole, unit, inputs)))
     return tuple(found)
 
 
@@ -86,10 +86,10 @@ def _sent_back(part: Graph, tape: Tape, unit: Unit) -> Array:
     return pixels
 
 
-def _region(net: Graph, layer: str, unit: Unit, inputs: Array) -> Box:
+def _region(part: Graph, unit: Unit, inputs: Array) -> Box:
     if len(unit) == 1:
         return tuple((0, length - 1) for length in inputs.shape[2:])
-    return receptive_field(net, layer, unit[1:], input_shape=inputs.shape[1:]).inside
+    return receptive_field(part, part.nodes[-1].name, unit[1:], input_shape=inputs.shape[1:]).inside
 
 
 def _strongest(y: Array, count: int, feature: int | None, layer: str) -> list[tuple[int, Unit]]:

@@ -57,7 +57,7 @@ def source_rows(e: Emitter, code: FftCode, a: Arguments, source: Value, outside:
 
 
 def _anything(e: Emitter, code: FftCode, a: Arguments, constant: Value) -> Value:
-    """Whether a row is more than zeros: it is one of the array's, or the constant outside is none, or that of its two ends."""
+    """Whether a row is more than zeros: one of the array's, or outside it where the constant there, or that of its ends, is not zero."""
     total, null = Type(SCALARS[code.total]), Value(e, PTR, "null")
     end = a["constants"] + (code.axes - 1) * total.bytes
     here = e.compare("eq", constant, null)

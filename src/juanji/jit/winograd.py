@@ -58,7 +58,8 @@ class WinogradCode:
         return (
             *HEAD, *LINE_ARGUMENTS, *axes, "batch", "images", "groups", "channels", "count_f", "blocks_f", "split", "splits",
             "xs_n", "xs_c", "ys_n", "ys_c", "ps_b", "panels", "panel_c", "channels_all", "whole", "slices", "slice",
-            "block", "step", "values", "v_point", "v_tile", "products", "m_tile", "m_block", "outside", "outside_pitch", "pixels", "stream", "ahead",
+            "block", "step", "values", "v_point", "v_tile", "products", "m_tile", "m_block", "outside", "outside_pitch", "pixels",
+            "stream", "ahead",
         )  # fmt: skip
 
     @property

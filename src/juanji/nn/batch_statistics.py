@@ -25,35 +25,44 @@ def mean_and_variance(x: Array) -> tuple[Array, Array]:
     return mean, _summed(squares) / count
 
 
-def affine(x: Array, factor: Array, offset: Array) -> Array:
-    """factor·x + offset."""
+def affine(x: Array, factor: Array, offset: Array, *, relu: bool = False) -> Array:
+    """factor·x + offset, of which a relu keeps what is above 0."""
     rows = _rows(x)
     y = np.empty_like(rows)
     for block, made in _blocks(rows, y):
         np.multiply(block, _of(factor, rows), out=made)
         made += _of(offset, rows)
+        if relu:
+            np.maximum(made, 0, out=made)
     return y.reshape(x.shape)
 
 
-def error_sums(x: Array, mean: Array, dy: Array) -> tuple[Array, Array]:
-    """Σ dy and Σ dy·(x − mean) of each channel, in float64."""
+def error_sums(x: Array, mean: Array, dy: Array, gate: Array | None = None) -> tuple[Array, Array]:
+    """Σ dy and Σ dy·(x − mean) of each channel, in float64. gate: dy counts only where this is above 0."""
     plain, weighted = np.zeros(x.shape[1]), np.zeros(x.shape[1])
-    for block, error in _blocks(_rows(x), _rows(dy)):
+    for (block,), error in zip(_blocks(_rows(x)), _errors(dy, gate), strict=True):
         plain += error.sum(axis=2).sum(axis=0, dtype=np.float64)
         weighted += np.einsum("ncp,ncp->nc", error, block - _of(mean, block)).sum(axis=0, dtype=np.float64)
     return plain, weighted
 
 
-def combined(dy: Array, factor: Array, x: Array, mean: Array, slope: Array, offset: Array) -> Array:
-    """factor·dy + slope·(x − mean) + offset."""
+def combined(dy: Array, factor: Array, x: Array, mean: Array, slope: Array, offset: Array, gate: Array | None = None) -> Array:
+    """factor·dy + slope·(x − mean) + offset. gate: dy counts only where this is above 0."""
     rows = _rows(x)
     found = np.empty_like(rows)
-    for block, error, made in _blocks(rows, _rows(dy), found):
+    for (block, made), error in zip(_blocks(rows, found), _errors(dy, gate), strict=True):
         np.subtract(block, _of(mean, rows), out=made)
         made *= _of(slope, rows)
         made += _of(offset, rows)
         made += error * _of(factor, rows)
     return found.reshape(x.shape)
+
+
+def _errors(dy: Array, gate: Array | None) -> Iterator[Array]:
+    """The blocks of dy, 0 where the gate is not above 0."""
+    if gate is None:
+        return (error for (error,) in _blocks(_rows(dy)))
+    return (error * (opening > 0) for error, opening in _blocks(_rows(dy), _rows(gate)))
 
 
 def _rows(x: Array) -> Array:

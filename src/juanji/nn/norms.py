@@ -51,6 +51,7 @@ class BatchNorm(Operator):
     """
 
     stem: ClassVar[str] = "norm"
+    rectified: ClassVar[bool] = False
     momentum: float = 0.1
     epsilon: float = 1e-5
 
@@ -79,19 +80,32 @@ class BatchNorm(Operator):
                 running += np.asarray(self.momentum, running.dtype) * (value.astype(running.dtype) - running)
         scale = 1 / np.sqrt(variance + self.epsilon)
         factor = p["weight"] * scale
-        return affine(x, factor, p["bias"] - mean * factor), (x, mean.astype(x.dtype), scale, run.training)
+        y = affine(x, factor, p["bias"] - mean * factor, relu=self.rectified)
+        return y, (x, mean.astype(x.dtype), scale, y if self.rectified else None, run.training)
 
     def backward(self, p: Parameters, saved: Any, dy: Array, wanted: tuple[bool, ...]) -> Back:
-        x, mean, scale, trained = saved
-        plain, weighted = error_sums(x, mean, dy)
+        x, mean, scale, gate, trained = saved
+        plain, weighted = error_sums(x, mean, dy, gate)
         grads = {"weight": (weighted * scale).astype(dy.dtype), "bias": plain.astype(dy.dtype)}
         if not wanted[0]:
             return Back((None,), grads)
         factor = p["weight"] * scale
+        count, slope = x.size // x.shape[1], -factor * scale * scale
         if not trained:
-            return Back((affine(dy, factor, np.zeros_like(factor)),), grads)
-        count = x.size // x.shape[1]
-        return Back((combined(dy, factor, x, mean, -factor * scale * scale * weighted / count, -factor * plain / count),), grads)
+            weighted = plain = np.zeros_like(plain)
+        return Back((combined(dy, factor, x, mean, slope * weighted / count, -factor * plain / count, gate),), grads)
+
+
+@dataclass(frozen=True, eq=False)
+class _RectifiedBatchNorm(BatchNorm):
+    """A batch normalisation and the relu behind it, in one pass through memory."""
+
+    rectified: ClassVar[bool] = True
+
+
+def rectified(op: BatchNorm) -> BatchNorm:
+    """The operator with a relu behind it, for the form of a network in which it is trained."""
+    return _RectifiedBatchNorm(op.momentum, op.epsilon, name=op.name)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 1. max and relu commute: max(relu(a), relu(b)) = relu(max(a, b)). A relu whose only reader is a max pooling moves behind it, where there
    are fewer values, forward and on the way back. The gradient stays too: where the maximum is above 0 it goes to the same place, and
    elsewhere relu lets nothing through.
-2. A relu whose only reader is fed by one convolution is applied by the convolution as it stores its result.
+2. A relu that is the only reader of a convolution or of a batch normalisation is applied by that as it stores its result.
 
 Names of parameters stay, and so do the names of values that are still computed.
 """
@@ -15,13 +15,16 @@ from dataclasses import replace
 
 from juanji.nn.graph import Graph
 from juanji.nn.nodes import Node
+from juanji.nn.norms import BatchNorm, rectified
+from juanji.nn.operator import Operator
 from juanji.nn.ops import Conv, ReLU
 from juanji.nn.pools import MaxPool
 
 
 def training_form(net: Graph) -> Graph:
     """The same network for training; its arrays are those of `net` themselves, so that a step taken on one is taken on both."""
-    nodes = _relu_in_conv(_relu_behind_pool(net.nodes, set(net.outputs.values())), set(net.outputs.values()))
+    kept = set(net.outputs.values())
+    nodes = _relu_with_its_maker(_relu_behind_pool(net.nodes, kept), kept)
     form = Graph.of_nodes(net.inputs, nodes, net.outputs, preprocessing=net.preprocessing, classes=net.classes)
     form.seed, form.dtype = net.seed, net.dtype
     form.set_arrays(net.parameters | net.buffers)  # contiguous and of its type, so not copied
@@ -50,22 +53,27 @@ def _relu_behind_pool(nodes: tuple[Node, ...], kept: set[str]) -> tuple[Node, ..
     return tuple(found)
 
 
-def _relu_in_conv(nodes: tuple[Node, ...], kept: set[str]) -> tuple[Node, ...]:
-    """Every convolution → relu as one convolution."""
+def _relu_with_its_maker(nodes: tuple[Node, ...], kept: set[str]) -> tuple[Node, ...]:
+    """Every convolution → relu and batch normalisation → relu as one node."""
     readers = _readers(nodes, kept)
-    plain = {node.outputs[0]: node.op for node in nodes if isinstance(node.op, Conv) and node.op.activation is None}
-    relus = {
-        node.inputs[0]: node for node in nodes if isinstance(node.op, ReLU) and node.inputs[0] in plain and readers[node.inputs[0]] == 1
-    }
+    makers = {node.outputs[0]: op for node in nodes if readers[node.outputs[0]] == 1 and (op := _with_relu(node.op)) is not None}
+    relus = {node.inputs[0]: node for node in nodes if isinstance(node.op, ReLU) and node.inputs[0] in makers}
     gone = {relu.name for relu in relus.values()}
     found = []
     for node in nodes:
         value = node.outputs[0]
         if value in relus:
-            found.append(node._replace(op=replace(plain[value], activation="relu"), outputs=relus[value].outputs))
+            found.append(node._replace(op=makers[value], outputs=relus[value].outputs))
         elif node.name not in gone:
             found.append(node)
     return tuple(found)
+
+
+def _with_relu(op: Operator) -> Operator | None:
+    """The operator that applies a relu to its result, if there is one."""
+    if isinstance(op, Conv) and op.activation is None:
+        return replace(op, activation="relu")
+    return rectified(op) if isinstance(op, BatchNorm) else None
 
 
 def _readers(nodes: tuple[Node, ...], kept: set[str]) -> Counter[str]:

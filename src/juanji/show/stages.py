@@ -4,30 +4,34 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 
 from juanji.errors import ArgumentError
 from juanji.nn.arithmetic import ELU, PReLU
 from juanji.nn.graph import Graph
 from juanji.nn.norms import BatchNorm, Dropout
 from juanji.nn.operator import Operator, Shape
-from juanji.nn.ops import GELU, Activated, Conv, HardSigmoid, SiLU
+from juanji.nn.ops import GELU, Activated, Add, Concatenate, Conv, ConvTranspose, HardSigmoid, SiLU
+
+Array = npt.NDArray[Any]
 
 LEAST_FEATURES = 4
-_ACTIVATIONS: tuple[type[Operator], ...] = (Activated, ELU, PReLU, GELU, SiLU, HardSigmoid)
+SUMS = (Conv, ConvTranspose, BatchNorm, Add, Concatenate)  # what gives numbers of both signs
+ACTIVATIONS: tuple[type[Operator], ...] = (Activated, ELU, PReLU, GELU, SiLU, HardSigmoid)
 
 
-def with_maps(net: Graph, input_shape: Sequence[int], *, rectified: bool = False) -> dict[str, Shape]:
+def with_maps(net: Graph, input_shape: Sequence[int], *, activated: bool = False) -> dict[str, Shape]:
     """The layers that give maps, with their shapes (C, h, w); what only a batch norm or a dropout reads is left out.
 
-    rectified: leaves out, too, what only an activation reads.
+    activated: leaves out, too, what only an activation reads.
     """
     shapes = net.shapes(input_shape)
-    followers = (BatchNorm, Dropout, *_ACTIVATIONS) if rectified else (BatchNorm, Dropout)
+    followers = (BatchNorm, Dropout, *ACTIVATIONS) if activated else (BatchNorm, Dropout)
     readers = Counter(name for node in net.nodes for name in node.inputs)
     passing = {node.inputs[0] for node in net.nodes if isinstance(node.op, followers) and readers[node.inputs[0]] == 1}
-    found = {}
+    found: dict[str, Shape] = {}
     for node in net.nodes:
         shape = shapes[node.outputs[0]]
         if len(shape) == 4 and shape[2] * shape[3] > 1 and node.outputs[0] not in passing:
@@ -36,18 +40,21 @@ def with_maps(net: Graph, input_shape: Sequence[int], *, rectified: bool = False
 
 
 def ends(net: Graph, input_shape: Sequence[int]) -> dict[str, Shape]:
-    """The last layer of every size of map, on the way down from the picture: where a network's stages end."""
+    """The last layer of every size of map, on the way down from the picture: where a network's stages end.
+
+    It is the one before the activation, whose values are not yet cut off, and no pooling.
+    """
     found: dict[tuple[int, ...], tuple[str, Shape]] = {}
     least = float("inf")
-    for name, shape in with_maps(net, input_shape, rectified=True).items():
+    for name, shape in with_maps(net, input_shape).items():
         area = shape[1] * shape[2]
-        if shape[0] >= LEAST_FEATURES and area <= least:
+        if shape[0] >= LEAST_FEATURES and area <= least and isinstance(net.node(name).op, SUMS):
             least = area
             found[shape[1:]] = (name, shape)
     return dict(found.values())
 
 
-def first_kernels(net: Graph) -> tuple[str, np.ndarray]:
+def first_kernels(net: Graph) -> tuple[str, Array]:
     """The name and the weights of the first convolution of more than one tap. Raises ArgumentError where there is none."""
     for node in net.nodes:
         if isinstance(node.op, Conv) and node.op.sharing == "shared":
@@ -57,7 +64,7 @@ def first_kernels(net: Graph) -> tuple[str, np.ndarray]:
     raise ArgumentError("the network has no convolution over pictures")
 
 
-def kernels_of(net: Graph, layer: str) -> np.ndarray:
+def kernels_of(net: Graph, layer: str) -> Array:
     """The weights of a layer of shared kernels over pictures, (O, C, h, w). Raises ArgumentError for layers without."""
     weight = net.arrays_of(net.node(layer)).get("weight")
     if weight is None or weight.ndim != 4:

@@ -21,12 +21,9 @@ for layer in ("conv1", "conv2"):
 # %%
 # Values of known networks, as published: size, stride and padding.
 
-for name, layer in (("vgg-16", "pool5"), ("vgg-16", "conv5_3"), ("alexnet", "pool5"), ("resnet-50", None)):
-    graph = nn.models.named.unbuilt(name)
-    names = [node.name for node in graph.nodes]
-    chosen = layer if layer in names else [n for n in names if "conv" in n or "add" in n][-1]
-    field = explain.receptive_field(graph, chosen, input_shape=(3, 224, 224))
-    print(f"{name:10} {chosen:12} size {field.size[0]}, stride {field.stride[0]}, padding {field.padding[0]}")
+for name, layer in (("vgg-16", "pool5"), ("vgg-16", "conv5_3"), ("alexnet", "pool5"), ("resnet-50", "layer4.2.add")):
+    field = explain.receptive_field(nn.models.named.unbuilt(name), layer, input_shape=(3, 224, 224))
+    print(f"{name:10} {layer:12} size {field.size[0]}, stride {field.stride[0]}, padding {field.padding[0]}")
 
 # %%
 # One unit in the middle of VGG-16's layers, drawn on a photograph of 224×224. The deeper the layer, the more it sees; the last ones see

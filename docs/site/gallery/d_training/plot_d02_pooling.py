@@ -36,4 +36,4 @@ for axis in axes:
 # %%
 # As an animation: each error goes back to where its maximum was.
 
-jj.show.slide(x[0, 0], 2, error[0, 0], operator="pool_grad", view="flat", seconds=1)
+jj.show.slide(x[0, 0], 2, dy=error[0, 0], operator="pool_grad", view="flat", seconds=1)

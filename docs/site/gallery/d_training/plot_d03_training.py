@@ -15,6 +15,7 @@ import juanji as jj
 nn = jj.nn
 train, test = jj.data.load("digits")
 net = nn.Sequential(nn.Conv(16, 3, padding=1), nn.ReLU(), nn.MaxPool(2), nn.Conv(32, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Dense(10))
+net.preprocessing = nn.Preprocessing(mean=0, deviation=16)  # pixels are 0 to 16
 history = nn.train(net, train, test, optimizer=nn.SGD(0.05, momentum=0.9), schedule=nn.OneCycle(), epochs=12, quiet=True)
 print(f"{len(train)} to learn from, {len(test)} held back")
 print(f"accuracy {history.epochs[-1]['validation_accuracy']:.1%} after {len(history.losses)} iterations")
@@ -44,5 +45,6 @@ for axis, place in zip(axes, wrong, strict=False):
 # **When to stop.** After a number of iterations, or when nothing moves any more: with ``tol``, as soon as no weight and no bias changed by as much.
 
 small = nn.Sequential(nn.Conv(4, 3), nn.Sigmoid(), nn.MaxPool(2), nn.Flatten(), nn.Dense(10))
-history = nn.train(small, train[:60], optimizer=nn.SGD(0.5), tol=3e-3, max_iterations=4000, batch_size=60, quiet=True)
+small.preprocessing = net.preprocessing
+history = nn.train(small, train[:60], optimizer=nn.SGD(0.5), tol=5e-3, max_iterations=4000, batch_size=60, quiet=True)
 print(history.stopped, "after", len(history.losses), "iterations;", {name: array.shape for name, array in small.parameters.items()})

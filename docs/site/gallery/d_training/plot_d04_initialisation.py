@@ -14,15 +14,15 @@ train, test = jj.data.load("digits")
 
 
 def network(start):
-    """Two layers of convolution and a dense one, from a given start; its units may see the pixels in any order, but all alike."""
-    return nn.Sequential(
-        nn.Conv(8, 3, weight=start), nn.ReLU(), nn.MaxPool(2), nn.Flatten(), nn.Dense(10, weight=start if start == 0.05 else "he"), seed=1
-    )  # fmt: skip
+    """A layer of eight kernels, and a dense layer that reads them, both from the same kind of start."""
+    net = nn.Sequential(nn.Conv(8, 3, weight=start), nn.ReLU(), nn.MaxPool(2), nn.Flatten(), nn.Dense(10, weight=start))
+    net.preprocessing = nn.Preprocessing(mean=0, deviation=16)
+    return net
 
 
 nets = {"all 0.05": network(0.05), "normal · 0.01": network("normal"), "He": network("he")}
 for name, net in nets.items():
-    history = nn.train(net, train, test, optimizer=nn.SGD(0.05, momentum=0.9), epochs=6, quiet=True)
+    history = nn.train(net, train, test, optimizer=nn.SGD(0.05, momentum=0.9), epochs=8, quiet=True)
     print(f"{name:14} different kernels: {nn.distinct_units(net)['conv1']}, accuracy {history.epochs[-1]['validation_accuracy']:.1%}")
 
 # %%
@@ -40,8 +40,8 @@ for row, (name, net) in zip(axes, nets.items(), strict=True):
 # The classical texts start from a normal distribution times 0.01. Deep networks with ReLU want a spread that fits the number of inputs,
 # √(2 / inputs), so that signals neither die away nor grow from layer to layer; that start is named after He.
 
-deep = [nn.Conv(32, 3, padding=1, weight=start) for start in ("normal", "he")]
-for op, name in zip(deep, ("normal · 0.01", "He"), strict=True):
-    net = nn.Sequential(*(layer for _ in range(8) for layer in (op, nn.ReLU())), shape=(1, 8, 8))
+for start, name in (("normal", "normal · 0.01"), ("he", "He")):
+    net = nn.Sequential(*(op for _ in range(8) for op in (nn.Conv(32, 3, padding=1, weight=start), nn.ReLU())))
+    net.preprocessing = nn.Preprocessing(mean=0, deviation=16)
     found = net.features(test.x[:50], [f"relu{k}" for k in range(1, 9)])
     print(f"{name:14}", *(f"{found[f'relu{k}'].std():.1e}" for k in (1, 2, 4, 8)))

@@ -50,8 +50,8 @@ for axis, activation in zip(axes, (nn.ReLU, nn.Tanh, nn.Sigmoid, None), strict=T
 train, test = jj.data.load("digits")
 for name, activation in (("relu", [nn.ReLU()]), ("none", [])):
     net = nn.Sequential(
-        nn.Conv(8, 3), *activation, nn.AvgPool(2), nn.Conv(16, 2), *activation, nn.Flatten(), nn.Dropout(0.2), nn.Dense(32), *activation,
-        nn.Dense(10),
+        nn.Conv(16, 3, padding=1), *activation, nn.AvgPool(2), nn.Conv(32, 3, padding=1), *activation, nn.Flatten(), nn.Dropout(0.2), nn.Dense(10)
     )  # fmt: skip
-    history = nn.train(net, train, test, optimizer=nn.SGD(0.03, momentum=0.9), schedule=nn.OneCycle(), epochs=10, quiet=True)
+    net.preprocessing = nn.Preprocessing(mean=0, deviation=16)
+    history = nn.train(net, train, test, optimizer=nn.SGD(0.05, momentum=0.9), schedule=nn.OneCycle(), epochs=12, quiet=True)
     print(f"{name}: {history.epochs[-1]['validation_accuracy']:.1%}")

@@ -15,6 +15,7 @@ nn = jj.nn
 train, test = jj.data.load("digits")
 layers = (nn.Conv(16, 3, padding=1), nn.ReLU(), nn.MaxPool(2), nn.Conv(32, 3), nn.ReLU(), nn.Flatten(), nn.Dense(24), nn.ReLU(), nn.Dense(10))
 net = nn.Sequential(*layers)
+net.preprocessing = nn.Preprocessing(mean=0, deviation=16)
 nn.train(net, train, optimizer=nn.SGD(0.05, momentum=0.9), schedule=nn.OneCycle(), epochs=10, quiet=True)
 
 # %%

@@ -15,8 +15,9 @@ nn = jj.nn
 train, test = jj.data.load("digits")
 gaussian = jj.image.kernels.gaussian(0.8, size=3)
 net = nn.Sequential(nn.Conv(8, 3, padding=1), nn.ReLU(), nn.Filter(gaussian), nn.AvgPool(2), nn.Flatten(), nn.Dense(10), shape=(1, 8, 8))
+net.preprocessing = nn.Preprocessing(mean=0, deviation=16)
 before = {name: array.copy() for name, array in (net.parameters | net.buffers).items()}
-history = nn.train(net, train, test, optimizer=nn.SGD(0.05, momentum=0.9), epochs=6, quiet=True)
+history = nn.train(net, train, test, optimizer=nn.SGD(0.05, momentum=0.9), epochs=10, quiet=True)
 for name, array in (net.parameters | net.buffers).items():
     print(f"{name:14} moved by up to {np.abs(array - before[name]).max():.3f}")
 print(f"accuracy {history.epochs[-1]['validation_accuracy']:.1%}")
