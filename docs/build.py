@@ -6,6 +6,7 @@ page to another is followed. Scripts that did not change are not run again.
 """
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ import translation
 DOCS = Path(__file__).resolve().parent
 BUILD = DOCS.parent / "build" / "docs"
 LOCALES = {"en": "C.UTF-8", "zh": "zh_CN.UTF-8"}
+WORDS = "words-drawn.json"  # which gallery_figures.py leaves in the folder that Sphinx reads
 FRONT = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>juanji 卷积</title>
 <script>location.replace((navigator.language || "en").toLowerCase().startsWith("zh") ? "zh/index.html" : "en/index.html")</script>
@@ -35,9 +37,9 @@ def environment(language: str) -> dict[str, str]:
     return os.environ | own
 
 
-def source(language: str) -> Path:
+def source(language: str, copy: str) -> Path:
     """The folder that Sphinx reads: docs/site and the exercises, where what is unchanged keeps its time, and the pages that are made."""
-    folder = BUILD / "source" / language
+    folder = BUILD / "source" / copy
     wanted = {path.relative_to(DOCS / "site"): path.read_bytes() for path in _files(DOCS / "site")}
     wanted |= {path.relative_to(DOCS): path.read_bytes() for path in _files(DOCS / "exercises")}
     wanted[Path("translation.md")] = translation.page(language).encode()
@@ -46,7 +48,9 @@ def source(language: str) -> Path:
     wanted |= {Path("reference") / f"{name}.md": text.encode() for name, text in manual.pages(language)}
     for old in _files(folder):
         name = old.relative_to(folder)
-        if name not in wanted and name.parts[0] != "pages":  # the gallery's own results, which it looks after
+        of_gallery = name.parts[0] == "pages"  # its own results, which it looks after, but not those of scripts that are gone
+        gone = name.suffix == ".rst" and name.stem.startswith("plot_") and Path("gallery", *name.with_suffix(".py").parts[1:]) not in wanted
+        if gone if of_gallery else name not in wanted and name.name != WORDS:
             old.unlink()
     for name, content in wanted.items():
         made = folder / name
@@ -56,14 +60,21 @@ def source(language: str) -> Path:
     return folder
 
 
+def words_drawn() -> set[str]:
+    """The words in the figures of the last English build."""
+    path = BUILD / "source" / "en" / WORDS
+    return set(json.loads(path.read_text("utf-8"))) if path.exists() else set()
+
+
 def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
 
 
-def sphinx(language: str, builder: str, *options: str) -> "subprocess.Popen[bytes]":
-    """Sphinx at work, on one language."""
-    places = [str(source(language)), str(BUILD / builder / language)]
-    command = [sys.executable, "-m", "sphinx", "-b", builder, "-W", "--keep-going", "-q", "-d", str(BUILD / "doctrees" / language)]
+def sphinx(language: str, builder: str, *options: str, copy: str | None = None) -> "subprocess.Popen[bytes]":
+    """Sphinx at work, on one language; copy: the name of the folder it reads, the language unless given."""
+    copy = copy or language
+    places = [str(source(language, copy)), str(BUILD / builder / language)]
+    command = [sys.executable, "-m", "sphinx", "-b", builder, "-W", "--keep-going", "-q", "-d", str(BUILD / "doctrees" / copy)]
     return subprocess.Popen([*command, *options, *places], env=environment(language))
 
 

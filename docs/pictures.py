@@ -1,4 +1,7 @@
-"""Draws docs/filters.png, the picture in the README: `python docs/pictures.py`. The scene is made here, every filter is juanji's."""
+"""Draws the pictures in the README, docs/filters.png and docs/slide.png: `python docs/pictures.py`.
+
+The scene is made here, every filter is juanji's.
+"""
 
 from pathlib import Path
 
@@ -64,7 +67,7 @@ def _hit(start: Array, direction: Array) -> tuple[Array, Array, Array]:
 
 
 def main() -> None:
-    """Write the picture beside this file."""
+    """Write the pictures beside this file."""
     picture = scene()
     panels = {
         "input": picture,
@@ -80,6 +83,7 @@ def main() -> None:
         axis.set_title(name, fontsize=11)
         axis.set_axis_off()
     figure.savefig(Path(__file__).with_name("filters.png"), dpi=100)
+    jj.image.write(Path(__file__).with_name("slide.png"), jj.show.slide((5, 5), (3, 3), stride=(1, 2)).image(3))
 
 
 if __name__ == "__main__":

@@ -17,23 +17,22 @@ import numpy as np
 
 from juanji import JuanjiError, data, image, nn
 
-STARTS = {"all 0.02": 0.02, "normal, deviation 0.01": "normal", "He": "he"}
-HIDDEN = {"conv1": 8, "conv2": 16, "dense1": 32}  # units
+STARTS: dict[str, float | str] = {"all 0.01": 0.01, "normal, deviation 0.01": "normal", "He": "he"}
+HIDDEN = {"conv1": 8, "dense1": 32}  # layers and their units
 
 
 def network(start: float | str) -> nn.Graph:
-    """Two convolutions and two dense layers whose weights all have the same start."""
+    """A convolution and two dense layers whose weights all have the same start."""
     return nn.Sequential(
-        nn.Conv(8, 5, weight=start), nn.ReLU(), nn.MaxPool(2),
-        nn.Conv(16, 5, weight=start), nn.ReLU(), nn.MaxPool(2),
-        nn.Flatten(), nn.Dense(32, weight=start), nn.ReLU(), nn.Dense(10, weight=start),
+        nn.Conv(8, 5, weight=start), nn.Tanh(), nn.MaxPool(2),
+        nn.Flatten(), nn.Dense(32, weight=start), nn.Tanh(), nn.Dense(10, weight=start),
         shape=(1, 28, 28),
     )  # fmt: skip
 
 
 def row(kernels: np.ndarray) -> np.ndarray:
     """Kernels (8, 1, 5, 5) side by side, middle grey for 0, each pixel 12×12."""
-    grey = 128 + 127 * kernels[:, 0] / np.abs(kernels).max()
+    grey = 128 + 100 * kernels[:, 0] / np.abs(kernels).max()
     framed = np.pad(grey, ((0, 0), (1, 1), (1, 1)), constant_values=255).astype(np.uint8)
     return np.kron(np.concatenate(list(framed), axis=1), np.ones((12, 12), np.uint8))
 

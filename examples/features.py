@@ -35,13 +35,15 @@ def features(net: nn.Graph, pictures: np.ndarray) -> np.ndarray:
 def pixels(pictures: np.ndarray) -> np.ndarray:
     """Every pixel's distance from the picture's mean."""
     flat = pictures.reshape(len(pictures), -1).astype(np.float32)
-    return flat - flat.mean(axis=1, keepdims=True)
+    flat -= flat.mean(axis=1, keepdims=True)
+    return flat
 
 
 def nearest(known: np.ndarray, asked: np.ndarray, count: int) -> np.ndarray:
     """For each asked vector the places of the known ones at the smallest angles, nearest first: (asked, count)."""
     known, asked = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (known, asked))
-    return np.argsort(-(asked @ known.T), axis=1, kind="stable")[:, :count]
+    order: np.ndarray = np.argsort(-(asked @ known.T), axis=1, kind="stable")
+    return order[:, :count]
 
 
 def sheet(asked: np.ndarray, *groups: np.ndarray) -> np.ndarray:

@@ -41,7 +41,9 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     given = parser.parse_args()
     digits, test = data.load("mnist")
-    digits, test, epochs, seeds = (digits[:2000], test[:1000], 1, given.seeds[:1]) if given.short else (digits[:20_000], test, 3, given.seeds)
+    digits, epochs, seeds = digits[:20_000], 3, given.seeds
+    if given.short:
+        digits, test, epochs, seeds = digits[:2000], test[:1000], 1, given.seeds[:1]
 
     print("test digits right: as they are, with noise of deviation 80")
     for seed in seeds:
@@ -50,8 +52,8 @@ def main() -> None:
             start = {key: array.copy() for key, array in net.arrays.items()}
             nn.train(net, digits, optimizer=nn.SGD(0.05, momentum=0.9), schedule=nn.OneCycle(), epochs=epochs, seed=seed)
             shares = [nn.evaluate(net, samples)["accuracy"] for samples in (test, noisy(test, 80))]
-            same = [key for key, array in net.arrays.items() if (array == start[key]).all()]
-            print(f"seed {seed}, {name} a Gaussian: {shares[0]:.1%}, {shares[1]:.1%}; left as it was: {', '.join(same) or 'nothing'}", flush=True)
+            same = ", ".join(key for key, array in net.arrays.items() if (array == start[key]).all()) or "nothing"
+            print(f"seed {seed}, {name} a Gaussian: {shares[0]:.1%}, {shares[1]:.1%}; left as it was: {same}", flush=True)
 
 
 if __name__ == "__main__":

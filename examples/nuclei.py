@@ -58,7 +58,7 @@ def overlap(found: np.ndarray, wanted: np.ndarray) -> float:
 
 def best_threshold(samples: data.Samples) -> int:
     """The brightness that parts the nuclei of these samples from their background best: what a network has to beat."""
-    return max(range(256), key=lambda level: overlap(samples.x[0, 0] > level, samples.y[0] > 0))
+    return max(range(samples.x.min(), samples.x.max()), key=lambda level: overlap(samples.x[0, 0] > level, samples.y[0] > 0))
 
 
 def objects(mask: np.ndarray, least: int = 20) -> int:
@@ -83,11 +83,12 @@ def main() -> None:
     upper, lower = data.load("nuclei", masks="stored", test_fraction=0.5)
     iterations, seeds = ((12, 12), given.seeds[:1]) if given.short else ((150, 300), given.seeds)
 
-    level, truth = best_threshold(upper), lower.y[0] > 0
-    print(f"the best threshold of the upper half, {level}: intersection over union {overlap(lower.x[0, 0] > level, truth):.3f} on the lower")
+    truth, wanted, level = lower.y[0] > 0, three_classes(lower.y)[0], best_threshold(upper)
+    count, pieces = len(np.unique(lower.y)) - 1, (objects(truth), objects(wanted == 2))
+    print(f"{count} nuclei in the lower half; as a mask they are {pieces[0]} pieces, without their borders {pieces[1]}")
+    print(f"the best threshold of the upper half, {level}: intersection over union {overlap(lower.x[0, 0] > level, truth):.3f}")
     in_masks = data.Samples(upper.x, (upper.y > 0).astype(np.uint8))
-    in_classes, wanted = data.Samples(upper.x, three_classes(upper.y), CLASSES), three_classes(lower.y)[0]
-    print(f"the {len(np.unique(lower.y)) - 1} nuclei there are {objects(truth)} pieces as a mask, {objects(wanted == 2)} if only their inside counts")
+    in_classes = data.Samples(upper.x, three_classes(upper.y), CLASSES)
     for seed in seeds:
         began = time.perf_counter()
         mask = train(in_masks, 1, "sigmoid_cross_entropy", iterations[0], seed)(lower.x)[0, 0] > 0

@@ -13,8 +13,6 @@ import argparse
 import sys
 import time
 
-import numpy as np
-
 from juanji import JuanjiError, data, nn
 
 

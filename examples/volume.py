@@ -45,7 +45,7 @@ def overlap(found: np.ndarray, wanted: np.ndarray) -> float:
 
 def best_threshold(samples: data.Samples) -> int:
     """The brightness that parts the nuclei of these samples from their background best."""
-    return max(range(int(samples.x.max())), key=lambda level: overlap(samples.x[0, 0] > level, samples.y[0] > 0))
+    return max(range(samples.x.min(), samples.x.max()), key=lambda level: overlap(samples.x[0, 0] > level, samples.y[0] > 0))
 
 
 def main() -> None:

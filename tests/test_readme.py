@@ -1,6 +1,7 @@
 """The README's Python blocks and its juanji commands run as they stand."""
 
 import importlib.util
+import os
 import re
 import shlex
 from pathlib import Path
@@ -32,6 +33,24 @@ def photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("photo")
 def test_python(code: str) -> None:
     exec(compile(code, str(README), "exec"), {})
+
+
+needs_data = pytest.mark.skipif(not os.environ.get("JUANJI_DATA"), reason="needs JUANJI_DATA")
+
+
+@needs_data
+@pytest.mark.parametrize("code", blocks("python data"))
+@pytest.mark.usefixtures("photo")
+def test_python_on_real_data(code: str) -> None:
+    exec(compile(f"import juanji as jj\nfrom juanji import nn\n{code}", str(README), "exec"), {})
+
+
+@needs_data
+@pytest.mark.usefixtures("photo")
+def test_commands_on_real_data() -> None:
+    """One after the other: later ones use what earlier ones left."""
+    for command in (line for block in blocks("console data") for line in block.splitlines()):
+        assert main(shlex.split(command, comments=True)[1:]) == 0, command
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -4,6 +4,8 @@ A script says what it draws in English. For the Chinese site the words of a figu
 figure is taken; numbers, names of arguments and what is not in the catalogue stay.
 """
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from matplotlib import pyplot as plt
 from matplotlib.text import Text
 from sphinx_gallery.scrapers import matplotlib_scraper
 
+HERE = Path(__file__).resolve().parent
 CHINESE_FONTS = ("Noto Sans CJK SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "Microsoft YaHei", "SimHei", "PingFang SC", "Heiti TC")
 STYLE = {
     "figure.dpi": 110,
@@ -49,13 +52,23 @@ class Scraper:
         if chinese and path.exists():
             with path.open("rb") as file:
                 self.catalogue = {str(m.id): str(m.string) for m in read_po(file) if m.id and m.string}
+        self.drawn = None if chinese else HERE / "words-drawn.json"
 
     def __repr__(self) -> str:
         return "Scraper"  # the same in every process: Sphinx compares configurations
 
     def __call__(self, block: Any, variables: Any, gallery: Any) -> str:
-        for number in plt.get_fignums():
-            for text in plt.figure(number).findobj(Text):
-                text.set_text(self.catalogue.get(text.get_text(), text.get_text()))
+        texts = [text for number in plt.get_fignums() for text in plt.figure(number).findobj(Text)]
+        for text in texts:
+            text.set_text(self.catalogue.get(text.get_text(), text.get_text()))
+        if self.drawn:
+            self._keep({text.get_text() for text in texts})
         found: str = matplotlib_scraper(block, variables, gallery, bbox_inches="tight", pad_inches=0.12)
         return found
+
+    def _keep(self, words: set[str]) -> None:
+        """Add what has letters to the list that docs/catalogue.py reads."""
+        assert self.drawn
+        known = set(json.loads(self.drawn.read_text("utf-8"))) if self.drawn.exists() else set()
+        known |= {word for word in words if re.search("[A-Za-z]{3}", word)}
+        self.drawn.write_text(json.dumps(sorted(known), ensure_ascii=False, indent=0), "utf-8")

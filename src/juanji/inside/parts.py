@@ -33,8 +33,8 @@ def until(net: Graph, layer: str, *, light: bool = False) -> Graph:
         if wanted & set(node.outputs):
             kept.append(node)
             wanted.update(node.inputs)
-    nodes = kept[::-1]
-    arrays = {f"{node.owner}.{name}": array for node in nodes for name, array in net.arrays_of(node).items()}
+    nodes, owners = kept[::-1], {node.owner for node in kept}
+    arrays = {key: array for key, array in net.arrays.items() if key.rpartition(".")[0] in owners}
     if light:
         stages = folded(nodes, net.arrays_of, [value])
         nodes = [Node(stage.name, stage.op, stage.inputs, stage.outputs, stage.name) for stage in stages]

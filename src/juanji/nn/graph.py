@@ -140,6 +140,8 @@ class Graph:
         """
         if seed is not None:
             self.seed = seed
+        if self.seed < 0:
+            raise ArgumentError(f"seed (={self.seed}) must be an integer from 0 on")
         found = self.shapes(*shapes)
         self._trained, self._fixed, self._places = {}, {}, {}
         shared: dict[str, Shape] = {}

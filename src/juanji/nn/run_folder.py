@@ -79,7 +79,7 @@ class RunFolder:
             raise FileError(f"{self.path}: could not be made a folder ({error.strerror})") from None
         for file in (known, self.path / "net.safetensors", self.path / "curves.png", self.checkpoints / "*"):
             remove_parts(file)
-        write_json(known, config)
+        _write_json(known, config)
         checkpoint, length, lines = self._last()
         self._open_lines(length)
         return checkpoint, History.of_lines(lines)
@@ -227,7 +227,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
     """A file of JSON that people can read; it appears whole or not at all."""
     with atomic_write(path) as file:
         file.write((json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode())
@@ -241,11 +241,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise FileError(f"{path}: is no JSON object of settings")
     return found
-
-
-def read_config(run_dir: str | os.PathLike[str]) -> dict[str, Any]:
-    """The settings of a run. Raises FileError if there is none in the folder."""
-    path = Path(run_dir) / "config.json"
-    if not path.is_file():
-        raise FileError(f"{run_dir}: is no folder of a run; it has no config.json")
-    return _read_json(path)

@@ -90,24 +90,15 @@ def train(
     >>> history.stopped, net.parameters["dense1.weight"].round(2), net.parameters["dense1.bias"].round(2)
     ('tol', array([[3.]], dtype=float32), array([1.], dtype=float32))
     """
-    if epochs is None and max_iterations is None:
-        raise ArgumentError("epochs or max_iterations must be given")
-    for name, value in (("epochs", epochs), ("max_iterations", max_iterations), ("patience", patience)):
-        if value is not None and value < 1:
-            raise ArgumentError(f"{name} (={value!r}) must be at least 1")
-    if tol is not None and not tol > 0:
-        raise ArgumentError(f"tol (={tol!r}) must be above 0")
-    if patience is not None and validation is None:
-        raise ArgumentError(f"patience (={patience}) needs validation samples")
+    _check_stops(epochs, max_iterations, tol, patience, validation)
     if resume and run_dir is None:
         raise ArgumentError("resume (=True) needs run_dir, the folder of the run")
     batches = Batches(train, batch_size, seed=seed, augment=augment, threads=threads)
-    limits = [] if epochs is None else [epochs * len(batches)]
-    limits += [] if max_iterations is None else [max_iterations]
+    limits = {"epochs": None if epochs is None else epochs * len(batches), "max_iterations": max_iterations}
+    total, reason = min((limit, name) for name, limit in limits.items() if limit is not None)
     plan = _Plan(
-        batches, validation, loss, loss_of(loss), metrics_of(metrics, loss), optimizer, schedule, clip, tol, patience, seed, min(limits),
-        "epochs" if min(limits) == limits[0] and epochs is not None else "max_iterations",
-    )  # fmt: skip
+        batches, validation, loss, loss_of(loss), metrics_of(metrics, loss), optimizer, schedule, clip, tol, patience, seed, total, reason
+    )
     _prepare(net, train)
     state = Checkpoint(0, net.parameters | net.buffers, optimizer.memory(net.parameters))
     history, folder = History(), None
@@ -124,6 +115,19 @@ def train(
     finally:
         if folder is not None:
             folder.close()
+
+
+def _check_stops(epochs: int | None, max_iterations: int | None, tol: float | None, patience: int | None, validation: object) -> None:
+    """Refuse reasons to stop that have no meaning."""
+    if epochs is None and max_iterations is None:
+        raise ArgumentError("epochs or max_iterations must be given")
+    for name, value in (("epochs", epochs), ("max_iterations", max_iterations), ("patience", patience)):
+        if value is not None and value < 1:
+            raise ArgumentError(f"{name} (={value!r}) must be at least 1")
+    if tol is not None and not tol > 0:
+        raise ArgumentError(f"tol (={tol!r}) must be above 0")
+    if patience is not None and validation is None:
+        raise ArgumentError(f"patience (={patience}) needs validation samples")
 
 
 @dataclass(frozen=True)

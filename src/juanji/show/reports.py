@@ -38,7 +38,7 @@ from juanji.show import embedded, page
 from juanji.show.groups import lettered
 from juanji.show.report_words import ReportWords
 from juanji.show.stages import ends, first_kernels, with_maps
-from juanji.show.tiles import around_grey, coloured, in_colour, liveliest, sized, stitched
+from juanji.show.tiles import around_grey, bright, clipped, coloured, in_colour, liveliest, sized, stitched
 
 Array = npt.NDArray[Any]
 Progress = Callable[[float], None]  # the share that is done
@@ -49,7 +49,6 @@ CLIMBED, STEPS, FILTERS = 96, 20, 16  # side, steps and number of the pictures t
 JITTER = 4
 KERNELS = 64
 MOST_ROWS = 40  # of the table of layers, that are shown without a click
-BRIGHT = 99.5  # percentile of a saliency map that is opaque
 SHARES = {"answer": 0.05, "why": 0.3, "fields": 0.03, "kernels": 0.01, "maps": 0.1, "deconvnet": 0.12, "maximise": 0.34, "layers": 0.05}
 
 
@@ -130,8 +129,8 @@ class _Report:
         self._within("why", 0.3)
         fallen = occlusion(net, x, target, size=side, stride=max(side // 2, 1), progress=self._counted("why", 0.3))
         figures = [
-            page.figure(embedded.painted(slopes, _bright(slopes)), say("saliency")),
-            page.figure(embedded.photo(coloured(around_grey(_clipped(details)))), say("guided")),
+            page.figure(embedded.painted(slopes, bright(slopes)), say("saliency")),
+            page.figure(embedded.photo(coloured(around_grey(clipped(details)))), say("guided")),
             page.figure(photo, say("grad_cam"), over=embedded.painted(cam)),
             page.figure(photo, say("occlusion", size=side), over=embedded.painted(fallen)),
         ]
@@ -175,7 +174,7 @@ class _Report:
         sheet = stitched([sized(maps[i].astype(np.float32), TILE) for i in chosen], COLUMNS, 3)
         low, high = (f"{value:.3g}".replace("-", "−") for value in (maps.min(), maps.max()))
         caption = self.say("maps.layer", shown=len(chosen), count=len(maps), low=low, high=high)
-        return page.figure(embedded.painted(sheet, _bright(maps[chosen])), caption, bold=layer)
+        return page.figure(embedded.painted(sheet, bright(maps[chosen])), caption, bold=layer)
 
     def _deconvnet(self) -> Iterator[str]:
         figures = []
@@ -184,7 +183,7 @@ class _Report:
             if found:
                 picture = coloured(self.picture)
                 patches = [sized(each.cut(picture), PATCH) for each in found]
-                pixels = [sized(coloured(around_grey(_clipped(_even(each.cut())))), PATCH) for each in found]
+                pixels = [sized(coloured(around_grey(clipped(_even(each.cut())))), PATCH) for each in found]
                 sides = [stitched(tiles, 3, 3, 128).astype(np.uint8) for tiles in (patches, pixels)]
                 both = np.concatenate([sides[0], np.full((len(sides[0]), 12, 3), 128, np.uint8), sides[1]], axis=1)
                 features = ", ".join(str(each.unit[0]) for each in found)
@@ -224,16 +223,6 @@ class _Report:
         table = page.table(say("layers.head").split("|"), rows)
         table = page.folded(say("layers.count", count=len(rows)), table, open_=len(rows) <= MOST_ROWS)
         yield page.section(say("layers"), say("layers.note", **totals), table)
-
-
-def _clipped(values: Array) -> Array:
-    """Numbers cut at the percentile that is shown in full, so that single pixels don't hide the rest."""
-    most = _bright(values)
-    return np.clip(values, -most, most)
-
-
-def _bright(values: Array) -> float:
-    return float(np.percentile(np.abs(values), BRIGHT)) or float(np.abs(values).max(initial=0))
 
 
 def _even(values: Array) -> Array:

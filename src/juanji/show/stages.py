@@ -18,7 +18,7 @@ from juanji.nn.ops import GELU, Activated, Add, Concatenate, Conv, ConvTranspose
 Array = npt.NDArray[Any]
 
 LEAST_FEATURES = 4
-SUMS = (Conv, ConvTranspose, BatchNorm, Add, Concatenate)  # what gives numbers of both signs
+SUMS: tuple[type[Operator], ...] = (Conv, ConvTranspose, BatchNorm, Add, Concatenate)  # what gives numbers of both signs
 ACTIVATIONS: tuple[type[Operator], ...] = (Activated, ELU, PReLU, GELU, SiLU, HardSigmoid)
 
 
@@ -28,7 +28,7 @@ def with_maps(net: Graph, input_shape: Sequence[int], *, activated: bool = False
     activated: leaves out, too, what only an activation reads.
     """
     shapes = net.shapes(input_shape)
-    followers = (BatchNorm, Dropout, *ACTIVATIONS) if activated else (BatchNorm, Dropout)
+    followers: tuple[type[Operator], ...] = (BatchNorm, Dropout, *ACTIVATIONS) if activated else (BatchNorm, Dropout)
     readers = Counter(name for node in net.nodes for name in node.inputs)
     passing = {node.inputs[0] for node in net.nodes if isinstance(node.op, followers) and readers[node.inputs[0]] == 1}
     found: dict[str, Shape] = {}

@@ -13,6 +13,8 @@ from juanji.data.pictures import resized
 
 Array = npt.NDArray[Any]
 
+BRIGHT = 99.5  # percentile of magnitudes that is shown in full
+
 
 def stitched(tiles: Sequence[Array] | Array, columns: int, margin: int = 2, fill: float = np.nan) -> Array:
     """Tiles (h, w) or (h, w, C) of one shape in so many columns, with a margin between; what is left over holds `fill`.
@@ -68,3 +70,14 @@ def in_colour(w: Array) -> Array:
     largest = np.abs(w).max(axis=(1, 2, 3), keepdims=True)
     shares = w / np.where(largest > 0, largest, 1)
     return np.rint(127.5 + 127.5 * np.moveaxis(shares, 1, -1)).astype(np.uint8)
+
+
+def bright(values: Array) -> float:
+    """The magnitude to show in full, so that single pixels don't hide the rest: one that few are above."""
+    return float(np.percentile(np.abs(values), BRIGHT)) or float(np.abs(values).max(initial=0))
+
+
+def clipped(values: Array) -> Array:
+    """Numbers cut at that magnitude."""
+    most = bright(values)
+    return np.clip(values, -most, most)

@@ -31,6 +31,17 @@ TABLE = {  # key: (English, Chinese)
     "avg": ("average", "平均池化"),
     "lp": ("norm", "范数池化"),
     "weighted": ("weighted average", "加权平均池化"),
+    "filters": ("{shown} filters, {dead} without activation left out", "{shown} 个滤波器，略去 {dead} 个无激活的"),
+    "projected": ("what each unit saw, and its activation sent back", "各单元所见，及其激活送回像素的结果"),
+    "saliency": ("saliency", "显著图"),
+    "guided": ("guided back-propagation", "导向反向传播"),
+    "grad_cam": ("Grad-CAM", "Grad-CAM"),
+    "occlusion": ("occlusion", "遮挡"),
+    "sees": ("sees {size}", "感受野 {size}"),
+    "depends": ("how strongly it depends on each pixel", "对每个像素的依赖强度"),
+    "varies": ("varying", "不定"),
+    "cycles": ("cycles per pixel", "周期/像素"),
+    "selectivity": ("orientation selectivity", "方向选择性"),
 }
 
 CHINESE = (  # files that hold Chinese letters, by the names under which systems install them

@@ -26,6 +26,8 @@ def convolve(
     boundary: BoundaryLike = "zero",
     stride: PerAxis = 1,
     axes: int | Sequence[int] | None = None,
+    algorithm: str = "auto",
+    precision: str = "default",
     threads: int | None = None,
 ) -> Array:
     """Mathematical convolution, y[p] = Σ_u k[u] · a[p − u]: the kernel is turned.
@@ -36,6 +38,7 @@ def convolve(
     boundary: what stands outside `a`: a mode of `np.pad` or ("constant", value), one for all axes or one for each.
     stride: one for all axes or one for each; the result is [::stride] of the one with stride 1.
     axes: the axes of `a` that the kernel's axes run along, when `a` has more; along the others it is a batch.
+    algorithm, precision: as for `plan`; long float signals may go through Fourier tiles unless precision is "strict".
 
     Element types as for `conv`: integers give exact int64. Raises ArgumentError, ShapeError or DtypeError.
 
@@ -44,7 +47,7 @@ def convolve(
     >>> convolve([1.0, 2.0, 3.0], [0.0, 1.0, 0.5], "same")
     array([1. , 2.5, 4. ])
     """
-    return _slide(a, k, mode, True, boundary, stride, axes, threads)
+    return _slide(a, k, mode, True, boundary, stride, axes, (algorithm, precision), threads)
 
 
 def correlate(
@@ -55,6 +58,8 @@ def correlate(
     boundary: BoundaryLike = "zero",
     stride: PerAxis = 1,
     axes: int | Sequence[int] | None = None,
+    algorithm: str = "auto",
+    precision: str = "default",
     threads: int | None = None,
 ) -> Array:
     """Cross-correlation, y[p] = Σ_u conj(k[u]) · a[p + u]: the kernel as it is. Arguments as for `convolve`.
@@ -65,7 +70,7 @@ def correlate(
     >>> correlate([1.0, 2.0, 3.0, 4.0], [1.0, 10.0])
     array([21., 32., 43.])
     """
-    return _slide(a, np.conj(_numbers("k", k)), mode, False, boundary, stride, axes, threads)
+    return _slide(a, np.conj(_numbers("k", k)), mode, False, boundary, stride, axes, (algorithm, precision), threads)
 
 
 def _slide(
@@ -76,6 +81,7 @@ def _slide(
     boundary: BoundaryLike,
     stride: PerAxis,
     axes: int | Sequence[int] | None,
+    choice: tuple[str, str],
     threads: int | None,
 ) -> Array:
     a, k = _numbers("a", a), _numbers("k", k)
@@ -87,11 +93,11 @@ def _slide(
         # a fits inside the kernel: exchange them. Convolution commutes; correlation comes out reversed.
         if k.ndim < a.ndim:
             raise ShapeError(f"k of shape {k.shape} must fit inside a along axes {along}, where a has {[a.shape[axis] for axis in along]}")
-        swapped = _slide(k.transpose(np.argsort(along)), a, mode, flip, boundary, 1, None, threads)
+        swapped = _slide(k.transpose(np.argsort(along)), a, mode, flip, boundary, 1, None, choice, threads)
         steps = [slice(None, None, 1 if flip else -1)] * a.ndim
         by_axis = dict(zip(along, strides, strict=True))
         return swapped[tuple(steps)][tuple(slice(None, None, by_axis[axis]) for axis in range(a.ndim))]
-    plan = _planned(a.shape, k.shape, a.dtype, k.dtype, mode, flip, parse_boundaries(boundary, k.ndim), strides, along)
+    plan = _planned(a.shape, k.shape, a.dtype, k.dtype, mode, flip, parse_boundaries(boundary, k.ndim), strides, along, choice)
     y = plan(a.reshape(plan.spec.x_shape), k.transpose(np.argsort(along)).reshape(plan.spec.w_shape), threads=threads)
     return y.reshape(*a.shape[: min(along)], *plan.spec.output)
 
@@ -107,6 +113,7 @@ def _planned(
     boundaries: tuple[Boundary, ...],
     strides: tuple[int, ...],
     along: tuple[int, ...],
+    choice: tuple[str, str],
 ) -> AnyPlan:
     """The plan for shapes `a` and `k`.
 
@@ -132,7 +139,8 @@ def _planned(
             padding=padding,
             boundary=boundary,
             flip=flip,
-        )
+        ),
+        *choice,
     )
 
 

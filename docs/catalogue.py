@@ -1,0 +1,78 @@
+"""python docs/catalogue.py: brings the Chinese catalogues in docs/locale up to date with the English pages, and counts what is missing.
+
+Pages are written in English. Their paragraphs, and the words in their figures, are looked up in these catalogues, one file for a page; a
+paragraph that was changed is marked "fuzzy" and stays English until its translation has been looked at (take the mark away then). The
+pages that are made from tables, docs/translation.py, docs/benchmark.py and docs/manual.py, hold both languages themselves.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import read_po, write_po
+
+import build
+
+FOLDER = build.DOCS / "locale" / "zh_CN" / "LC_MESSAGES"
+MADE = ("translation", "benchmark", "reference")
+WORDS = "figures"
+FORMS = (  # what the gallery adds to every page
+    (r"(:doc:`.*`)", r"\1"),
+    (r":ref:`Go to the end <(.*)>` to download the full example code.*", r":ref:`跳到页尾 <\1>`，下载完整的示例代码。"),
+    (r":download:`Download Jupyter notebook: (.*)`", r":download:`下载 Jupyter 笔记本：\1`"),
+    (r":download:`Download Python source code: (.*)`", r":download:`下载 Python 源代码：\1`"),
+    (r":download:`Download zipped: (.*)`", r":download:`下载压缩包：\1`"),
+)
+
+
+def strings() -> dict[str, Catalog]:
+    """What there is to translate, by page; no script is run for it."""
+    if build.sphinx("en", "gettext", "-D", "sphinx_gallery_conf.plot_gallery=0", copy="strings").wait():
+        sys.exit("the pages have faults: python docs/build.py says which")
+    made = build.BUILD / "gettext" / "en"
+    found = {}
+    for path in sorted(made.rglob("*.pot")):
+        name = path.relative_to(made).with_suffix("").as_posix()
+        if name.split("/")[0] not in MADE and name != "sphinx":
+            with path.open("rb") as file:
+                found[name] = read_po(file)
+    found[WORDS] = Catalog()
+    for word in sorted(build.words_drawn()):
+        found[WORDS].add(word)
+    return found
+
+
+def update(name: str, template: Catalog) -> list[str]:
+    """Bring one catalogue up to date; the messages that have no translation."""
+    path = FOLDER / f"{name}.po"
+    catalogue = Catalog(locale="zh_CN")
+    if path.exists():
+        with path.open("rb") as file:
+            catalogue = read_po(file, locale="zh_CN")
+    catalogue.update(template)
+    catalogue.obsolete.clear()
+    for message in catalogue:
+        for pattern, form in FORMS:
+            if message.id and not message.string and re.fullmatch(pattern, str(message.id)):
+                message.string = re.sub(pattern, form, str(message.id))
+        message.locations = []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        write_po(file, catalogue, width=140, omit_header=False, sort_output=name == WORDS)
+    return [str(message.id) for message in catalogue if message.id and (not message.string or message.fuzzy)]
+
+
+def main() -> int:
+    templates = strings()
+    for old in FOLDER.rglob("*.po"):
+        if old.relative_to(FOLDER).with_suffix("").as_posix() not in templates:
+            old.unlink()
+    missing = {name: left for name, template in templates.items() if (left := update(name, template))}
+    for name, left in missing.items():
+        print(f"{name}: {len(left)} to translate")
+    return int(bool(missing))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
