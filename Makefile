@@ -1,6 +1,7 @@
 # make demo   a real photograph, filtered on this machine
 # make test   lint, types and tests
 # make test-torch, make test-jax   the tests that need PyTorch or JAX, which they install
+# make docs   the documentation site, in English and Chinese; every figure is made anew, which takes minutes
 # All set up .venv by themselves, once; they need Python 3.11 or newer (say PYTHON=python3.12 to choose one).
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ KERNEL ?= sobel
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-torch test-jax clean
+.PHONY: demo test test-torch test-jax docs clean
 
 demo: .venv/.show
 	@mkdir -p demo
@@ -26,6 +27,9 @@ test-torch: .venv/.torch
 
 test-jax: .venv/.jax
 	$(BIN)/python -m pytest -n auto -m jax tests/test_peers.py
+
+docs: .venv/.docs
+	$(BIN)/python docs/build.py
 
 clean:
 	rm -rf .venv demo
@@ -50,3 +54,7 @@ $(BIN)/python:
 .venv/.jax: pyproject.toml .venv/.dev | $(BIN)/python
 	$(PIP) --editable '.[jax]'
 	@touch $@
+
+.venv/.docs: pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[docs]'
+	@touch $@ .venv/.show

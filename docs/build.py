@@ -22,7 +22,7 @@ import translation
 
 DOCS = Path(__file__).resolve().parent
 BUILD = DOCS.parent / "build" / "docs"
-LOCALES = {"en": "C.UTF-8", "zh": "zh_CN.UTF-8"}
+LANGUAGES = ("en", "zh")
 WORDS = "words-drawn.json"  # which gallery_figures.py leaves in the folder that Sphinx reads
 FRONT = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>juanji 卷积</title>
@@ -32,8 +32,8 @@ FRONT = """<!doctype html>
 
 
 def environment(language: str) -> dict[str, str]:
-    """That of a build: the locale says in which language labels are drawn."""
-    own = {"LC_ALL": LOCALES[language], "JUANJI_DOCS_LOCALE": str(DOCS / "locale"), "MPLBACKEND": "agg", "PYTHONWARNINGS": "ignore"}
+    """That of a build."""
+    own = {"LC_ALL": "C.UTF-8", "JUANJI_DOCS_LANGUAGE": language, "JUANJI_DOCS_LOCALE": str(DOCS / "locale"), "MPLBACKEND": "agg", "PYTHONWARNINGS": "ignore"}
     return os.environ | own
 
 
@@ -46,6 +46,11 @@ def source(language: str, copy: str) -> Path:
     wanted[Path("benchmark.md")] = benchmark.page(language).encode()
     wanted[Path("roofline.png")] = (benchmark.RESULTS / "roofline.png").read_bytes()
     wanted |= {Path("reference") / f"{name}.md": text.encode() for name, text in manual.pages(language)}
+    if language == "zh":  # words that were translated anew are drawn anew
+        words = DOCS / "locale" / "zh_CN" / "LC_MESSAGES" / "figures.po"
+        wanted[Path(words.name)] = words.read_bytes()
+        if (folder / words.name).exists() and (folder / words.name).read_bytes() != words.read_bytes():
+            shutil.rmtree(folder / "pages", ignore_errors=True)
     for old in _files(folder):
         name = old.relative_to(folder)
         of_gallery = name.parts[0] == "pages"  # its own results, which it looks after, but not those of scripts that are gone
@@ -83,18 +88,18 @@ def build(languages: Iterable[str]) -> list[str]:
     running = {language: sphinx(language, "html") for language in languages}
     wrong = [f"Sphinx warned ({language})" for language, process in running.items() if process.wait()]
     (BUILD / "html" / "index.html").write_text(FRONT, encoding="utf-8")
-    return wrong + [line for line in links.broken(BUILD / "html") if len(running) == len(LOCALES) or "../" not in line]
+    return wrong + [line for line in links.broken(BUILD / "html") if len(running) == len(LANGUAGES) or "../" not in line]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Build the documentation.")
-    parser.add_argument("--language", choices=LOCALES, action="append", help="only this one; both unless given")
+    parser.add_argument("--language", choices=LANGUAGES, action="append", help="only this one; both unless given")
     parser.add_argument("--fresh", action="store_true", help="run every script again")
     given = parser.parse_args()
     if given.fresh:
         shutil.rmtree(BUILD, ignore_errors=True)
     began = time.perf_counter()
-    wrong = build(given.language or LOCALES)
+    wrong = build(given.language or LANGUAGES)
     for line in wrong:
         print(line, file=sys.stderr)
     print(f"{BUILD / 'html' / 'index.html'}: {time.perf_counter() - began:.0f} s, {len(wrong)} faults")

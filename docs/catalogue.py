@@ -43,16 +43,23 @@ def strings() -> dict[str, Catalog]:
     return found
 
 
-def update(name: str, template: Catalog) -> list[str]:
-    """Bring one catalogue up to date; the messages that have no translation."""
+def read(path: Path) -> Catalog:
+    """The catalogue in a file, empty if there is none."""
+    if not path.exists():
+        return Catalog(locale="zh_CN")
+    with path.open("rb") as file:
+        return read_po(file, locale="zh_CN")
+
+
+def update(name: str, template: Catalog, known: dict[str, str]) -> list[str]:
+    """Bring one catalogue up to date; the messages that have no translation, here or among those known from other pages."""
     path = FOLDER / f"{name}.po"
-    catalogue = Catalog(locale="zh_CN")
-    if path.exists():
-        with path.open("rb") as file:
-            catalogue = read_po(file, locale="zh_CN")
+    catalogue = read(path)
     catalogue.update(template)
     catalogue.obsolete.clear()
     for message in catalogue:
+        if not message.string and message.id in known:
+            message.string = known[str(message.id)]
         for pattern, form in FORMS:
             if message.id and not message.string and re.fullmatch(pattern, str(message.id)):
                 message.string = re.sub(pattern, form, str(message.id))
@@ -68,7 +75,9 @@ def main() -> int:
     for old in FOLDER.rglob("*.po"):
         if old.relative_to(FOLDER).with_suffix("").as_posix() not in templates:
             old.unlink()
-    missing = {name: left for name, template in templates.items() if (left := update(name, template))}
+    pages = [message for path in FOLDER.rglob("*.po") for message in read(path)]
+    known = {str(message.id): str(message.string) for message in pages if message.id and message.string and not message.fuzzy}
+    missing = {name: left for name, template in templates.items() if (left := update(name, template, known))}
     for name, left in missing.items():
         print(f"{name}: {len(left)} to translate")
     return int(bool(missing))

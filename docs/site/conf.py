@@ -1,7 +1,4 @@
-"""The site's configuration. `python docs/build.py` copies this folder for each language, adds the pages that are made, and builds it.
-
-The language is the locale's, so that `jj.show` draws its labels in it too.
-"""
+"""The site's configuration. `python docs/build.py` copies this folder for each language, adds the pages that are made, and builds it."""
 
 import os
 import re
@@ -14,7 +11,9 @@ sys.path.insert(0, str(HERE))
 
 import gallery_figures  # noqa: E402
 
-CHINESE = os.environ.get("LC_ALL", "").startswith("zh")
+CHINESE = os.environ.get("JUANJI_DOCS_LANGUAGE") == "zh"
+if CHINESE:
+    os.environ["LC_ALL"] = "zh_CN.UTF-8"  # by which jj.show chooses the language of its labels
 DATA = "JUANJI_DATA" in os.environ
 
 project = "juanji"
@@ -50,6 +49,7 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
+html_sidebars = {page: [] for page in ("index", "start", "translation", "exercises", "benchmark")}
 html_context = {
     "other_language": {"name": "English" if CHINESE else "中文", "code": "en" if CHINESE else "zh"},
     "default_mode": "auto",

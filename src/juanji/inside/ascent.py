@@ -12,7 +12,7 @@ Variants. jitter: each step sees the picture shifted by up to so many pixels, in
 decay, variation: after each step the picture is drawn towards its grey, and towards its neighbours' mean (the descent on the sum of
 squared differences between neighbours). fourier: the picture is described by its spectrum, scaled as 1/f like those of photographs.
 With F the unitary Fourier transform and S that scale, x = F⁻¹(S·c); the gradient in c is S·F(g), and a step along it moves x by
-F⁻¹(S²·F(g)): the gradient seen through a filter of 1/f². No coefficients need be kept.
+F⁻¹(S²·F(g)): the gradient seen through a filter of 1/f². No coefficients need be kept. The noise at the start is that of c, so S·F of it.
 """
 
 from __future__ import annotations
@@ -121,11 +121,12 @@ def maximise(
     channels = 3 if shape is None or shape[0] is None else shape[0]
     features = part.shapes((channels, size, size))[value_of(part)][1]
     wanted = _wanted(filters, features, layer)
-    climb = _Climb(part, float(step), jitter, decay, variation, _softness(size) if fourier else None)
+    softness = _softness(size) if fourier else None
+    climb = _Climb(part, float(step), jitter, decay, variation, softness)
     pictures, activations = [], []
     for first in range(0, len(wanted), BATCH):
         chosen = wanted[first : first + BATCH]
-        x = np.stack([_start(start, (channels, size, size), seed, number) for number in chosen])
+        x = np.stack([_start(start, (channels, size, size), softness, seed, number) for number in chosen])
         random = np.random.default_rng([seed, 1])  # the same shifts for every batch
         for done in range(1, steps + 1):
             x, reached = climb(x, chosen, random)
@@ -155,10 +156,11 @@ def _wanted(filters: int | Sequence[int], features: int, layer: str) -> list[int
     return [int(number) for number in filters]
 
 
-def _start(kind: str, shape: tuple[int, ...], seed: int, number: int) -> Array:
+def _start(kind: str, shape: tuple[int, ...], softness: Array | None, seed: int, number: int) -> Array:
     if kind == "grey":
         return np.full(shape, GREY)
-    return GREY + NOISE * (np.random.default_rng([seed, number]).random(shape) - 0.5)
+    noise = NOISE * (np.random.default_rng([seed, number]).random(shape) - 0.5)
+    return GREY + (noise if softness is None else _seen_through(np.sqrt(softness), noise))
 
 
 def _softness(size: int) -> Array:
@@ -167,6 +169,12 @@ def _softness(size: int) -> Array:
     squared = 1 / np.maximum(down**2 + across**2, 1 / size**2)
     softness: Array = squared / squared.mean()
     return softness
+
+
+def _seen_through(scale: Array, x: Array) -> Array:
+    """Numbers (…, H, W) whose spectra are multiplied by a scale."""
+    found: Array = np.fft.irfft2(np.fft.rfft2(x) * scale, x.shape[-2:])
+    return found
 
 
 @dataclass(frozen=True)
@@ -189,7 +197,7 @@ class _Climb:
         activations, g = self._slope(((seen - mean) / deviation).astype(self.part.dtype), filters)
         g = np.roll(g, (-shift[0], -shift[1]), (2, 3)) if any(shift) else g
         if self.softness is not None:
-            g = np.fft.irfft2(np.fft.rfft2(g) * self.softness, g.shape[2:])
+            g = _seen_through(self.softness, g)
         x = x + self.step * (g / (np.sqrt((g * g).mean(axis=(1, 2, 3), keepdims=True)) + SMALLEST))
         if self.decay:
             x = GREY + (x - GREY) * (1 - self.decay)

@@ -24,7 +24,10 @@ from juanji.nn.graph import Graph
 
 Array = npt.NDArray[Any]
 
-RINGS, ANGLES = 12, 24  # of the polar grid that textures are compared on; half a turn has ANGLES steps, of 7.5°
+RINGS, ANGLES = 6, 24  # of the polar grid that textures are compared on; half a turn has ANGLES steps, of 7.5°
+COARSEST = 0.02  # cycles per pixel, where the grid begins
+DIRECTED = 0.1  # how much better than at a mean turn two textures must agree at the best one, for that to tell something
+FLOOR = 1e-6  # of the mean power, below which a difference tells nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +93,10 @@ def _hann(length: int) -> Array:
 
 @dataclass(frozen=True)
 class Turn:
-    """Two filters that look for nearly the same texture. turn: degrees, counter-clockwise, from the first's to the second's, below 180."""
+    """Two filters that look for nearly the same texture.
+
+    turn: degrees, counter-clockwise, from the first's to the second's, below 180; 0 for textures without a direction.
+    """
 
     first: int
     second: int
@@ -98,18 +104,18 @@ class Turn:
     likeness: float
 
 
-def repeated(found: Maximised, least: float = 0.75, most: int = 64) -> tuple[Turn, ...]:
+def repeated(found: Maximised, least: float = 0.65, most: int = 64) -> tuple[Turn, ...]:
     """Pairs among the first pictures that show nearly one texture, turned or not, the most alike first.
 
-    Compared are the logarithms of the power spectra on a polar grid, less their mean over all pictures, by their normalised correlation
-    at the best turn in steps of 7.5°. The spectrum does not see where a texture lies; a turn of a picture turns its spectrum. least: the
-    likeness, 1 for equal spectra, from which a pair counts.
+    Compared are the logarithms of the power spectra on a polar grid, less the mean that all pictures have at that frequency, by their
+    normalised correlation at the best turn in steps of 7.5°. The spectrum does not see where a texture lies; a turn of a picture turns
+    its spectrum. least: the likeness, 1 for equal spectra, from which a pair counts.
     """
     pictures = found.pictures[:most]
     if len(pictures) < 2:
         return ()
     polar = _polar(pictures)
-    polar -= polar.mean(axis=0)
+    polar -= polar.mean(axis=(0, 2))[:, None]
     polar /= np.maximum(np.sqrt((polar**2).sum(axis=(1, 2), keepdims=True)), np.finfo(float).tiny)
     waves = np.fft.rfft(polar, axis=2)
     pairs = []
@@ -117,26 +123,24 @@ def repeated(found: Maximised, least: float = 0.75, most: int = 64) -> tuple[Tur
         turned = np.fft.irfft((waves[i].conj() * waves[i + 1 :]).sum(axis=1), ANGLES, axis=1)
         for j, (at, value) in enumerate(zip(turned.argmax(axis=1), turned.max(axis=1), strict=True), i + 1):
             if value >= least:
-                pairs.append(Turn(found.filters[i], found.filters[j], float(at) * 180 / ANGLES, float(value)))
+                turn = float(at) * 180 / ANGLES if value - turned[j - i - 1].mean() > DIRECTED else 0.0
+                pairs.append(Turn(found.filters[i], found.filters[j], turn, float(value)))
     return tuple(sorted(pairs, key=lambda pair: -pair.likeness))
 
 
 def _polar(pictures: Array) -> Array:
-    """The logarithm of the power on rings of growing radius (rings spaced evenly) and half a turn of directions: (n, RINGS, ANGLES)."""
+    """The logarithm of the power in rings, each wider than the one inside it, and half a turn of directions: (n, RINGS, ANGLES)."""
     power, down, across = _power(pictures)
-    radius = np.hypot(down, across)
-    ring = np.floor(radius / 0.5 * RINGS).astype(int)
+    ring = np.digitize(np.hypot(down, across), np.geomspace(COARSEST, 0.5, RINGS + 1)) - 1
     # rows grow downwards, so that counter-clockwise is −down
     angle = np.floor((np.arctan2(-down, across) % np.pi) / np.pi * ANGLES + 0.5).astype(int) % ANGLES
-    inside = (ring < RINGS) & (radius > 0)
+    inside = (ring >= 0) & (ring < RINGS)
     bins = (ring * ANGLES + angle)[inside]
-    counts = np.bincount(bins, minlength=RINGS * ANGLES)
-    sums = np.stack([np.bincount(bins, each[inside], RINGS * ANGLES) for each in power])
-    means = (sums / np.maximum(counts, 1)).reshape(len(power), RINGS, ANGLES)
-    empty = counts.reshape(RINGS, ANGLES) == 0
-    ringed = means.sum(axis=2) / np.maximum((~empty).sum(axis=1), 1)
-    means = np.where(empty, ringed[:, :, None], means)
-    found: Array = np.log(means + 1e-6 * means.max(axis=(1, 2), keepdims=True))
+    counts = np.bincount(bins, minlength=RINGS * ANGLES).reshape(RINGS, ANGLES)
+    sums = np.stack([np.bincount(bins, each[inside], RINGS * ANGLES).reshape(RINGS, ANGLES) for each in power])
+    ringed = sums.sum(axis=2) / np.maximum(counts.sum(axis=1), 1)  # for directions in which a small ring has no frequency
+    means = np.where(counts, sums / np.maximum(counts, 1), ringed[:, :, None])
+    found: Array = np.log(means / np.maximum(means.mean(axis=(1, 2), keepdims=True), np.finfo(float).tiny) + FLOOR)
     return found
 
 

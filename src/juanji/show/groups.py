@@ -8,12 +8,12 @@ from juanji.inside.spectra import Turn
 
 
 def lettered(turns: Iterable[Turn]) -> dict[int, str]:
-    """For every filter that has a likeness the letter of its group, and how far it is turned from the group's first.
+    """For every filter that has a likeness the letter of its group, and how far it is turned from the group's first, if it is.
 
     Each filter joins the one that it is most like, pairs taken from the most alike on.
 
     >>> lettered([Turn(3, 8, 90.0, 0.9), Turn(8, 1, 45.0, 0.8), Turn(5, 6, 0.0, 0.8)])
-    {3: 'A 0°', 8: 'A 90°', 1: 'A 135°', 5: 'B 0°', 6: 'B 0°'}
+    {3: 'A', 8: 'A 90°', 1: 'A 135°', 5: 'B', 6: 'B'}
     """
     group: dict[int, tuple[int, float]] = {}  # by filter: the group's first, and the turn from it
     for pair in turns:
@@ -27,7 +27,7 @@ def lettered(turns: Iterable[Turn]) -> dict[int, str]:
     letters: dict[int, str] = {}
     for first, _ in group.values():
         letters.setdefault(first, _letter(len(letters)))
-    return {number: f"{letters[first]} {turn:g}°" for number, (first, turn) in group.items()}
+    return {number: letters[first] + (f" {turn:g}°" if turn else "") for number, (first, turn) in group.items()}
 
 
 def _letter(number: int) -> str:

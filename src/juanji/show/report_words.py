@@ -45,7 +45,7 @@ TABLE = {  # key: (English, Chinese)
                       "从灰色出发，经 {steps} 步梯度上升，使单个滤波器平均激活增大的图片。字母相同者纹理几乎相同，角度为相对旋转。"),
     "maximise.dead": ("Left out because they could not be raised above 0: {count}.", "未能升到 0 以上而略去的滤波器：{count} 个。"),
     "maximise.none": ("No filter of this layer could be raised above 0.", "该层没有滤波器能升到 0 以上。"),
-    "frequency": ("From fine lines to patterns", "从细线到图案"),
+    "frequency": ("How fine, how directed", "粗细与方向"),
     "frequency.note": ("Of these pictures: the mean spatial frequency, and how much they keep to one direction "
                        "(1 is a single direction, 0 none).",
                        "这些图片的平均空间频率，以及方向选择性（1 为单一方向，0 为无方向）。"),

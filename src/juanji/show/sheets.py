@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from juanji.errors import ArgumentError
@@ -19,8 +20,8 @@ INCHES = 1.15  # of a tile
 
 
 def maximise(
-    net: Graph | Maximised, layer: str | None = None, *, columns: int = COLUMNS, dark: bool = False, language: str | None = None,
-    **options: Any,
+    net: Graph | Maximised, layer: str | None = None, filters: int | Sequence[int] = 200, *, columns: int = COLUMNS,
+    dark: bool = False, language: str | None = None, **options: Any,
 ) -> Figure:  # fmt: skip
     """The sheet of `inside.maximise`: up to columns × columns pictures by falling activation, each with its filter's number.
 
@@ -35,7 +36,7 @@ def maximise(
     elif layer is None:
         raise ArgumentError("layer must be given with a network")
     else:
-        found = climbed(net, layer, **options)
+        found = climbed(net, layer, filters, **options)
     rows = -(-min(max(len(found), 1), columns * columns) // columns)
     page = Panels(rows, columns, (INCHES * columns, (INCHES + 0.2) * rows + 0.4), dark, language)
     groups = lettered(repeated(found, most=columns * columns))

@@ -27,7 +27,7 @@ y = jj.conv(x, w)
 print(x.shape, w.shape, "gives", y.shape)
 
 # %%
-# Signed answers have zero in the middle of their scale: orange is below it, blue above.
+# Signed answers have zero in the middle of their scale: orange is below it, purple above.
 
 figure, axes = plt.subplots(1, 5, figsize=(10.5, 2.5))
 axes[0].imshow(photo)

@@ -45,7 +45,7 @@ for axis in axes:
     axis.set(xticks=[], yticks=[])
 
 # %%
-# **Groups.** Six channels in three groups: features 0 to 2 see channels 0 and 1 alone, and so on. The matrix of the layer shows which
+# **Groups.** Six channels in three groups: features 0 to 3 see channels 0 and 1 alone, and so on. The matrix of the layer shows which
 # channel meets which feature.
 
 figure, axes = plt.subplots(1, 3, figsize=(8.4, 2.9))

@@ -42,7 +42,7 @@ for axis, name in zip(axes, names, strict=True):
     axis.set(title=name, xticks=[], yticks=[])
 
 # %%
-# Derivatives have a sign: the picture grows brighter (blue) or darker (orange) along their direction, and where nothing changes they are zero.
+# Derivatives have a sign: the picture grows brighter (purple) or darker (orange) along their direction, and where nothing changes they are zero.
 # Kernels that end in ``_x`` answer to upright lines, those in ``_y`` to level ones.
 
 grey = photo.astype("float32").mean(-1)

@@ -2,7 +2,7 @@
 Why weights start from random numbers
 =====================================
 
-If all kernels of a layer start equal, they see the same, get the same gradient and stay equal for ever: sixteen kernels that are one.
+If all kernels of a layer start equal, they see the same, get the same gradient and stay equal for ever: eight kernels that are one.
 """
 
 import matplotlib.pyplot as plt

@@ -1,0 +1,30 @@
+"""
+From an activation back to pixels
+=================================
+
+Take the strongest activation of a layer and send it back through the network: through unpooling with the remembered places of the maxima, through
+rectification, and through the transposed kernels. What arrives is the part of the picture that the unit was about. This page needs the folder
+``JUANJI_DATA`` with the weights of a network of VGG-16's shape.
+"""
+
+from skimage import data
+
+import juanji as jj
+
+net = jj.nn.models.get("vgg16-edges", weights="pretrained")
+photo = data.chelsea()[20:276, 90:346]
+
+# %%
+# The strongest units of an early layer, each with the patch that it sees and what arrives there:
+
+figure = jj.show.deconvnet(net, photo, "conv2_2", strongest=6)
+
+# %%
+# Of a later one. The patches are larger, and the patterns are parts: an eye, whiskers, stripes of fur.
+
+figure = jj.show.deconvnet(net, photo, "conv4_2", strongest=6)
+
+# %%
+# What such a unit sees of the picture, and what of that it really depends on:
+
+figure = jj.show.receptive_field(net, "conv4_2", x=photo)
