@@ -12,12 +12,12 @@ RESULTS = ROOT / "bench" / "results"
 TEXT = {
     "en": (
         "# How fast",
-        "Every row of the benchmark runs the same problem in juanji and in its peers, one after the other in the same run, on one thread. A ratio"
-        " above 1 means that juanji was faster.",
+        "Every row of the benchmark runs the same problem in juanji and in its peers, in turn, in the same run and on one thread. A"
+        " ratio above 1 means that juanji was faster.",
         "`python -m bench` makes this table anew on your machine.",
         "## Against the limit of the machine",
-        "Each point is a row: how many multiply-adds a second, over how many of them there are to each byte that must be moved. The line is what"
-        " the machine can do at most.",
+        "Each point is a row: how many multiply-adds a second, over how many of them there are to each byte that must be moved. The"
+        " line is what the machine can do at most.",
         "Where each row of the benchmark lies under the limits of the machine",
     ),
     "zh": (

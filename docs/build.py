@@ -33,7 +33,7 @@ FRONT = """<!doctype html>
 
 def environment(language: str) -> dict[str, str]:
     """That of a build."""
-    own = {"LC_ALL": "C.UTF-8", "JUANJI_DOCS_LANGUAGE": language, "JUANJI_DOCS_LOCALE": str(DOCS / "locale"), "MPLBACKEND": "agg", "PYTHONWARNINGS": "ignore"}
+    own = {"LC_ALL": "C.UTF-8", "JUANJI_DOCS_LANGUAGE": language, "JUANJI_DOCS_LOCALE": str(DOCS / "locale"), "MPLBACKEND": "agg"}
     return os.environ | own
 
 

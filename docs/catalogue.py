@@ -58,16 +58,22 @@ def update(name: str, template: Catalog, known: dict[str, str]) -> list[str]:
     catalogue.update(template)
     catalogue.obsolete.clear()
     for message in catalogue:
-        if not message.string and message.id in known:
-            message.string = known[str(message.id)]
-        for pattern, form in FORMS:
-            if message.id and not message.string and re.fullmatch(pattern, str(message.id)):
-                message.string = re.sub(pattern, form, str(message.id))
+        found = _found(str(message.id), known) if message.id and (not message.string or message.fuzzy) else None
+        if found:
+            message.string = found
+            message.flags.discard("fuzzy")
         message.locations = []
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         write_po(file, catalogue, width=140, omit_header=False, sort_output=name == WORDS)
     return [str(message.id) for message in catalogue if message.id and (not message.string or message.fuzzy)]
+
+
+def _found(text: str, known: dict[str, str]) -> str | None:
+    """A translation that needs no translator: of another page, or of what the gallery adds."""
+    if text in known:
+        return known[text]
+    return next((re.sub(pattern, form, text) for pattern, form in FORMS if re.fullmatch(pattern, text)), None)
 
 
 def main() -> int:
@@ -77,9 +83,10 @@ def main() -> int:
             old.unlink()
     pages = [message for path in FOLDER.rglob("*.po") for message in read(path)]
     known = {str(message.id): str(message.string) for message in pages if message.id and message.string and not message.fuzzy}
-    missing = {name: left for name, template in templates.items() if (left := update(name, template, known))}
-    for name, left in missing.items():
-        print(f"{name}: {len(left)} to translate")
+    left = {name: update(name, template, known) for name, template in templates.items()}
+    missing = {name: texts for name, texts in left.items() if texts and name != WORDS}  # in figures, names stay as they are
+    for name, texts in missing.items():
+        print(f"{name}: {len(texts)} to translate")
     return int(bool(missing))
 
 

@@ -31,12 +31,13 @@ ARGUMENT = re.compile(r"([A-Za-z_][\w.]*(?:, [A-Za-z_][\w.]*)*): (.*)")
 def pages(language: str) -> Iterator[tuple[str, str]]:
     """Names of pages and their text, as MyST markdown."""
     which = int(language == "zh")
-    title, told = HEADS[language]
+    title, intro = HEADS[language]
     entries = "\n".join(name for name in MODULES)
     listed = "\n".join(f"- [{_named(name)}]({name}.md): {what[which]}" for name, (_, what) in MODULES.items())
-    yield "index", f"{title}\n\n{told}\n\n{listed}\n\n```{{toctree}}\n:hidden:\n\n{entries}\n```\n"
+    yield "index", f"{title}\n\n{intro}\n\n{listed}\n\n```{{toctree}}\n:hidden:\n\n{entries}\n```\n"
     for name, (module, what) in MODULES.items():
-        yield name, "\n".join([f"# {_named(name)}: {what[which]}", "", *_prose(inspect.cleandoc(module.__doc__ or "").splitlines()), "", *_members(module)])
+        told = _prose(inspect.cleandoc(module.__doc__ or "").splitlines())
+        yield name, "\n".join([f"# {_named(name)}: {what[which]}", "", *told, "", *_members(module)])
 
 
 def _named(module: str) -> str:
@@ -71,7 +72,8 @@ def _prose(lines: list[str]) -> Iterator[str]:
 
 def _paragraph(lines: list[str]) -> Iterator[str]:
     """A paragraph: a table drawn with spaces as code, lines of arguments as definitions, anything else as text."""
-    if sum(bool(re.search(r"\S {3,}\S", line)) for line in lines) >= 2 or lines[0].startswith("    ") and "- " not in lines[0]:
+    drawn = sum(bool(re.search(r"\S {3,}\S", line)) for line in lines) >= 2
+    if drawn or (lines[0].startswith("    ") and "- " not in lines[0]):
         yield from ("```text", *inspect.cleandoc("\n".join(lines)).splitlines(), "```")
         return
     indent = min(len(line) - len(line.lstrip()) for line in lines)

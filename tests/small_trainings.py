@@ -11,7 +11,7 @@ import numpy as np
 from juanji import nn
 from juanji.data import Samples, Shift
 from juanji.nn.formats import safetensors_files
-from juanji.nn.history import History
+from juanji.nn.training.history import History
 
 PER_EPOCH = 5
 TESTS = Path(__file__).resolve().parent

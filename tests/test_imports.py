@@ -52,7 +52,7 @@ OTHERS: dict[str, set[str]] = {
     "llvmlite": {"jit.compile"},
     "PIL": {"image.files", "data.pictures", "data.tiff", "show"},
     "typer": {"cli"},
-    "rich": {"cli", "nn.progress"},
+    "rich": {"cli", "nn.training.progress"},
     "torch": {"interop.autograd", "interop.torch"},
     "ml_dtypes": {"interop.autograd", "nn.formats.elements"},
     "h5py": {"nn.formats.keras_layouts"},

@@ -73,20 +73,22 @@ def test_unknown_layers_are_answered_with_the_known() -> None:
 # What a filter looks for -------------------------------------------------------------------------------------------------
 
 
+MEAN, DEVIATION = 100.0, 50.0
+
+
 def climbed(net: nn.Graph, layer: str, feature: int, x: Array, steps: int) -> tuple[Array, float]:
     """The recipe as it is written, one picture at a time, by finite differences of the mean activation."""
     part = inside.until(net, layer)
-    own = net.preprocessing or nn.Preprocessing()
 
     def mean(picture: Array) -> float:
-        return float(part((picture[None] - own.mean) / own.deviation)[0, feature].mean())
+        return float(part((picture[None] - MEAN) / DEVIATION)[0, feature].mean())
 
     for _ in range(steps):
         value = mean(x)
         g = np.zeros_like(x)
         for index in np.ndindex(x.shape):
             moved = x.copy()
-            moved[index] += 1e-4 * own.deviation
+            moved[index] += 1e-4 * DEVIATION
             g[index] = (mean(moved) - value) / 1e-4
         x = x + g / (np.sqrt((g**2).mean()) + SMALLEST)
     return x, value
@@ -94,7 +96,7 @@ def climbed(net: nn.Graph, layer: str, feature: int, x: Array, steps: int) -> tu
 
 def test_the_climb_is_the_recipe() -> None:
     net = nn.Sequential(
-        nn.Conv(4, 3), nn.Tanh(), nn.Conv(3, 3, bias=4.0), shape=(2, 7, 7), preprocessing=nn.Preprocessing(100.0, 50.0)
+        nn.Conv(4, 3), nn.Tanh(), nn.Conv(3, 3, bias=4.0), shape=(2, 7, 7), preprocessing=nn.Preprocessing(MEAN, DEVIATION)
     ).astype(np.float64)  # fmt: skip
     net.build(seed=2)
     start = 128 + 20 * (np.random.default_rng([7, 1]).random((2, 7, 7)) - 0.5)
@@ -133,7 +135,7 @@ def test_dead_filters_are_dropped_and_the_sheet_has_the_size_of_the_texts() -> N
 def test_variants_raise_the_activation_too() -> None:
     net = nn.Sequential(nn.Conv(8, 5, bias=0.5), nn.ReLU(), nn.Conv(4, 3, bias=0.5), shape=(1, 24, 24))
     for options in ({"jitter": 3}, {"fourier": True}, {"decay": 0.05}, {"variation": 0.2}, {"start": "grey"}):
-        few, many = (inside.maximise(net, "conv2", [0, 1, 2, 3], size=24, steps=steps, step=8.0, **options) for steps in (1, 12))  # type: ignore[arg-type]
+        few, many = (inside.maximise(net, "conv2", [0, 1, 2, 3], size=24, steps=steps, step=8.0, **options) for steps in (1, 12))
         before = dict(zip(few.filters, few.activations, strict=True))
         assert many.filters
         assert all(value > before.get(number, 0) for number, value in zip(many.filters, many.activations, strict=True)), options
@@ -167,8 +169,8 @@ def test_deconvnet_against_its_definition() -> None:
     """Conv, relu, pool, conv, relu, by hand: switches, rectification, transposed filters."""
     random = np.random.default_rng(0)
     w1, w2 = (random.integers(-9, 10, shape).astype(float) for shape in ((4, 1, 3, 3), (5, 4, 3, 3)))
-    net = nn.Sequential(nn.Conv(4, 3, weight=w1), nn.ReLU(), nn.MaxPool(2), nn.Conv(5, 3, weight=w2), nn.ReLU(), shape=(1, 14, 14))
-    net = net.build().astype(np.float64)
+    layers = nn.Conv(4, 3, weight=w1), nn.ReLU(), nn.MaxPool(2), nn.Conv(5, 3, weight=w2), nn.ReLU()
+    net = nn.Sequential(*layers, shape=(1, 14, 14)).build().astype(np.float64)
     x = random.normal(size=(1, 1, 14, 14))
     a = np.maximum(_correlated(x[0], w1), 0)
     pooled = a.reshape(4, 6, 2, 6, 2).transpose(0, 1, 3, 2, 4).reshape(4, 6, 6, 4)

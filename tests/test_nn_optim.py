@@ -10,7 +10,7 @@ import pytest
 
 from juanji import data, nn
 from juanji.errors import ArgumentError, ShapeError
-from juanji.nn.metrics import METRICS
+from juanji.nn.training.metrics import METRICS
 
 CASES: list[tuple[Any, str, dict[str, Any]]] = [
     (nn.SGD(0.1), "SGD", {"lr": 0.1}),

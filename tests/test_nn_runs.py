@@ -18,7 +18,7 @@ import pytest
 from compiled import environment
 from juanji import nn
 from juanji.errors import ArgumentError, DivergedError, ExtraError, FileError
-from juanji.nn import curves
+from juanji.nn.training import curves
 from small_trainings import PER_EPOCH, SETTINGS, TESTS, bars, left, network, run
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from juanji import data, nn
 from juanji.errors import ArgumentError, DivergedError
-from juanji.nn.training_form import training_form
+from juanji.nn.training.form import training_form
 from small_trainings import PER_EPOCH, bars, network, run
 
 FEW = bars(14)

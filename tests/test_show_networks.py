@@ -186,8 +186,9 @@ def test_figures_keep_their_texts_inside(name: str, how: dict[str, Any]) -> None
     figure = FIGURES[name](**how)
     figure.canvas.draw()
     whole = figure.bbox
-    for text in figure.findobj(Text):
-        if text.get_text() and text.get_visible():
+    texts = [child for part in (figure, *figure.axes) for child in part.get_children() if isinstance(child, Text)]
+    for text in texts + [tick for axes in figure.axes if axes.axison for tick in axes.get_xticklabels()]:
+        if text.get_text():
             box = text.get_window_extent()
             assert box.x0 >= whole.x0 - 1, text
             assert box.y0 >= whole.y0 - 1, text

@@ -3,7 +3,7 @@
 Arrays are NumPy's. Write the arithmetic yourself, with loops if you like; the checker compares with juanji on random numbers.
 """
 
-import numpy as np
+import numpy as np  # noqa: F401  # for the answers
 
 
 def correlate(a, k):

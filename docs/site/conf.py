@@ -20,7 +20,7 @@ project = "juanji"
 author = "the authors of juanji"
 language = "zh_CN" if CHINESE else "en"
 extensions = ["myst_parser", "sphinx_gallery.gen_gallery", "sphinx_copybutton", "sphinx_design"]
-exclude_patterns = ["gallery", "exercises/*", "pages/**/*.py", "pages/**/*.ipynb", "pages/**/GALLERY_HEADER.rst", "**/sg_execution_times.rst"]
+exclude_patterns = ["gallery", "exercises/*", "pages/**/*.py", "pages/**/*.ipynb", "pages/**/GALLERY_HEADER.rst"]
 templates_path = ["_templates"]
 locale_dirs = [os.environ.get("JUANJI_DOCS_LOCALE", str(HERE.parent / "locale"))]
 gettext_compact = False
@@ -81,7 +81,7 @@ sphinx_gallery_conf = {
 }
 
 NOTE = {
-    False: "This copy of the site was built without the folder `JUANJI_DATA` of data sets and trained weights, so the code below was not run.",
+    False: "This site was built without the folder `JUANJI_DATA` of data sets and trained weights, so that the code below was not run.",
     True: "构建本站时没有提供存放数据集与训练权重的 `JUANJI_DATA` 目录，因此下面的代码未被执行。",
 }
 

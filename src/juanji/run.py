@@ -11,7 +11,7 @@ import itertools
 import os
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -137,19 +137,16 @@ def run_items(code: Code, row: Row, items: int, scratch: int, cycles: float, ask
             _finish(others)
 
 
-class Ready(NamedTuple):
+class Ready:
     """`run_items` with all of its arguments, as a call; arrays: what the row points to. Not for two threads at a time."""
 
-    code: Code
-    row: Row
-    items: int
-    scratch: int
-    cycles: float
-    threads: int | None
-    arrays: tuple[Any, ...]
+    __slots__ = ("arguments", "arrays")
+
+    def __init__(self, code: Code, row: Row, items: int, scratch: int, cycles: float, threads: int | None, arrays: tuple[Any, ...]):
+        self.arguments, self.arrays = (code, row, items, scratch, cycles, threads), arrays
 
     def __call__(self) -> None:
-        run_items(self.code, self.row, self.items, self.scratch, self.cycles, self.threads)
+        run_items(*self.arguments)
 
 
 def _finish(others: list[Future[None]]) -> None:

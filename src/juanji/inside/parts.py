@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from juanji.errors import ArgumentError
-from juanji.nn.fusing import folded
 from juanji.nn.graph import Graph, InputShape
+from juanji.nn.inference.fusing import folded
 from juanji.nn.nodes import Node
 from juanji.nn.operator import Operator
 from juanji.nn.ops import Conv, ConvTranspose, Dense, Sigmoid, Softmax

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from juanji.nn.arithmetic import ELU, PReLU
 from juanji.nn.operator import Array, Back, Operator
+from juanji.nn.operators.arithmetic import ELU, PReLU
 from juanji.nn.ops import GELU, Conv, ConvTranspose, LeakyReLU, ReLU, ReLU6, SiLU
 from juanji.nn.tape import Rule
 

@@ -26,7 +26,7 @@ Array = npt.NDArray[Any]
 
 RINGS, ANGLES = 6, 24  # of the polar grid that textures are compared on; half a turn has ANGLES steps, of 7.5°
 COARSEST = 0.02  # cycles per pixel, where the grid begins
-DIRECTED = 0.1  # how much better than at a mean turn two textures must agree at the best one, for that to tell something
+DIRECTED = 0.2  # how much better than at a mean turn two textures must agree at the best one
 FLOOR = 1e-6  # of the mean power, below which a difference tells nothing
 
 
@@ -93,10 +93,7 @@ def _hann(length: int) -> Array:
 
 @dataclass(frozen=True)
 class Turn:
-    """Two filters that look for nearly the same texture.
-
-    turn: degrees, counter-clockwise, from the first's to the second's, below 180; 0 for textures without a direction.
-    """
+    """Two filters that look for nearly the same texture. turn: degrees, counter-clockwise, from the first's to the second's, below 180."""
 
     first: int
     second: int
@@ -104,12 +101,13 @@ class Turn:
     likeness: float
 
 
-def repeated(found: Maximised, least: float = 0.65, most: int = 64) -> tuple[Turn, ...]:
+def repeated(found: Maximised, least: float = 0.7, most: int = 64) -> tuple[Turn, ...]:
     """Pairs among the first pictures that show nearly one texture, turned or not, the most alike first.
 
     Compared are the logarithms of the power spectra on a polar grid, less the mean that all pictures have at that frequency, by their
     normalised correlation at the best turn in steps of 7.5°. The spectrum does not see where a texture lies; a turn of a picture turns
-    its spectrum. least: the likeness, 1 for equal spectra, from which a pair counts.
+    its spectrum. least: the likeness, 1 for equal spectra, from which a pair counts. Textures that look the same in every direction are
+    left out: their spectra tell too little.
     """
     pictures = found.pictures[:most]
     if len(pictures) < 2:
@@ -122,9 +120,8 @@ def repeated(found: Maximised, least: float = 0.65, most: int = 64) -> tuple[Tur
     for i in range(len(pictures) - 1):
         turned = np.fft.irfft((waves[i].conj() * waves[i + 1 :]).sum(axis=1), ANGLES, axis=1)
         for j, (at, value) in enumerate(zip(turned.argmax(axis=1), turned.max(axis=1), strict=True), i + 1):
-            if value >= least:
-                turn = float(at) * 180 / ANGLES if value - turned[j - i - 1].mean() > DIRECTED else 0.0
-                pairs.append(Turn(found.filters[i], found.filters[j], turn, float(value)))
+            if value >= max(least, turned[j - i - 1].mean() + DIRECTED):
+                pairs.append(Turn(found.filters[i], found.filters[j], float(at) * 180 / ANGLES, float(value)))
     return tuple(sorted(pairs, key=lambda pair: -pair.likeness))
 
 

@@ -4,14 +4,28 @@ from importlib import import_module
 from typing import Any
 
 from juanji.nn import losses, models, operator
-from juanji.nn.arithmetic import ELU, Clip, Divide, Function, LogSoftmax, MatMul, Maximum, Minimum, Power, PReLU, Subtract, Threshold
-from juanji.nn.clipping import ClipNorm, ClipValue
-from juanji.nn.curves import draw_curves
-from juanji.nn.evaluation import evaluate
 from juanji.nn.graph import Graph, Sequential, load
-from juanji.nn.history import History
 from juanji.nn.initial import Fill, Given, Glorot, He, Normal
-from juanji.nn.layouts import (
+from juanji.nn.losses import huber, sigmoid_cross_entropy, softmax_cross_entropy, squared_error
+from juanji.nn.moves import Constant, Crop, Flatten, Pad, Reshape, Resize
+from juanji.nn.nodes import Input, Node
+from juanji.nn.norms import BatchNorm, Dropout, GroupNorm, LayerNorm
+from juanji.nn.operator import OPERATORS, Back, Operator
+from juanji.nn.operators.arithmetic import (
+    ELU,
+    Clip,
+    Divide,
+    Function,
+    LogSoftmax,
+    MatMul,
+    Maximum,
+    Minimum,
+    Power,
+    PReLU,
+    Subtract,
+    Threshold,
+)
+from juanji.nn.operators.layouts import (
     AddAxes,
     DepthToSpace,
     DropAxes,
@@ -26,12 +40,10 @@ from juanji.nn.layouts import (
     ToFloat,
     Transpose,
 )
-from juanji.nn.losses import huber, sigmoid_cross_entropy, softmax_cross_entropy, squared_error
-from juanji.nn.metrics import METRICS, Metric
-from juanji.nn.moves import Constant, Crop, Flatten, Pad, Reshape, Resize
-from juanji.nn.nodes import Input, Node
-from juanji.nn.norms import BatchNorm, Dropout, GroupNorm, LayerNorm
-from juanji.nn.operator import OPERATORS, Back, Operator
+from juanji.nn.operators.recurrent import GRU, LSTM
+from juanji.nn.operators.reductions import Reduce
+from juanji.nn.operators.resampling import Resample
+from juanji.nn.operators.response_norm import LocalResponseNorm
 from juanji.nn.ops import (
     GELU,
     Add,
@@ -50,18 +62,19 @@ from juanji.nn.ops import (
     Softmax,
     Tanh,
 )
-from juanji.nn.optim import OPTIMIZERS, SGD, Adam, AdamW
 from juanji.nn.pools import AdaptivePool, AvgPool, GlobalPool, LpPool, MaxPool, PyramidPool, Unpool, WeightedPool
 from juanji.nn.preprocessing import Preprocessing
-from juanji.nn.recurrent import GRU, LSTM
-from juanji.nn.reductions import Reduce
-from juanji.nn.resampling import Resample
-from juanji.nn.response_norm import LocalResponseNorm
-from juanji.nn.schedules import CosineDecay, OneCycle, StepDecay, WarmUp
 from juanji.nn.shaped import ShapedGraph
-from juanji.nn.symmetry import distinct_units
 from juanji.nn.tape import Gradients, Tape
-from juanji.nn.training import train
+from juanji.nn.training.clipping import ClipNorm, ClipValue
+from juanji.nn.training.curves import draw_curves
+from juanji.nn.training.evaluation import evaluate
+from juanji.nn.training.history import History
+from juanji.nn.training.loop import train
+from juanji.nn.training.metrics import METRICS, Metric
+from juanji.nn.training.optim import OPTIMIZERS, SGD, Adam, AdamW
+from juanji.nn.training.schedules import CosineDecay, OneCycle, StepDecay, WarmUp
+from juanji.nn.training.symmetry import distinct_units
 
 __all__ = [
     "load",

@@ -39,8 +39,8 @@ LARGE = (
 def erf(x: Array) -> Array:
     """erf of every element, in x's type.
 
-    >>> erf(np.array([0.0, 0.25, 1.0, -5.0])).round(12)
-    array([ 0.            ,  0.27632639017,  0.84270079295, -0.999999999998])
+    >>> erf(np.array([0.0, 0.25, 1.0, -5.0])).round(8)
+    array([ 0.        ,  0.27632639,  0.84270079, -1.        ])
     """
     a = np.abs(x).astype(np.float64)
     y = np.empty_like(a)

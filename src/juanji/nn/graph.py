@@ -25,9 +25,9 @@ import numpy.typing as npt
 
 from juanji.errors import ArgumentError, FormatError, JuanjiError, ShapeError
 from juanji.nn import records
-from juanji.nn.compiled import Compiled
 from juanji.nn.formats import safetensors_files
-from juanji.nn.fusing import fused
+from juanji.nn.inference.compiled import Compiled
+from juanji.nn.inference.fusing import fused
 from juanji.nn.losses import Loss, loss_of
 from juanji.nn.nodes import Input, Node, named, ordered, value_name
 from juanji.nn.operator import Applied, Array, Operator, Parameter, Run, Shape, Source, Symbol

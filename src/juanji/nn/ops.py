@@ -15,6 +15,7 @@ Normalisation, dropout and what only moves values about stand in files of their 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -322,19 +323,15 @@ class Dense(Operator):
 def slope_of(activation: Activation, y: Array) -> Array:
     """The derivative of an activation, in terms of its result."""
     kind, parameter = (activation, 0.01) if isinstance(activation, str) else activation or ("none", 0)
-    match kind:
-        case "relu":
-            return y > 0
-        case "relu6":
-            return (y > 0) & (y < 6)
-        case "leaky_relu":
-            return np.where(y > 0, np.ones((), y.dtype), np.asarray(parameter, y.dtype))
-        case "sigmoid":
-            slope: Array = y * (1 - y)
-            return slope
-        case "tanh":
-            slope = 1 - y * y
-            return slope
+    slopes: dict[str, Callable[[], Array]] = {
+        "relu": lambda: y > 0,
+        "relu6": lambda: (y > 0) & (y < 6),
+        "leaky_relu": lambda: np.where(y > 0, np.ones((), y.dtype), np.asarray(parameter, y.dtype)),
+        "sigmoid": lambda: y * (1 - y),
+        "tanh": lambda: 1 - y * y,
+    }
+    if kind in slopes:
+        return slopes[kind]()
     raise ArgumentError(f"activation (={activation!r}) has no derivative here")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from juanji import __version__, messages
+from juanji.data.pictures import resized
 from juanji.errors import ArgumentError
 from juanji.explain.arguments import by
 from juanji.explain.layers import layer_table
@@ -43,6 +44,7 @@ from juanji.show.tiles import around_grey, bright, clipped, coloured, in_colour,
 Array = npt.NDArray[Any]
 Progress = Callable[[float], None]  # the share that is done
 
+LARGEST = 256  # pixels along a photo, for networks that take any size
 TILE, COLUMNS = 56, 8  # of a feature map, in pixels
 PATCH = 72
 CLIMBED, STEPS, FILTERS = 96, 20, 16  # side, steps and number of the pictures that maximise
@@ -56,8 +58,9 @@ def report(net: Graph, photo: npt.ArrayLike, path: str | os.PathLike[str], *, na
            filters: int = FILTERS, progress: Progress | None = None) -> None:  # fmt: skip
     """Write one HTML file about what a network makes of a photo; it needs no other file, no network and no script.
 
-    photo: H×W or H×W×C, prepared as `predict` does. name: of the network, for the title. language: "en" or "zh", by the locale unless
-    given. filters: how many of each stage are maximised. progress: called with the share that is done.
+    photo: H×W or H×W×C, prepared as `predict` does; for networks that take any size it is shrunk to 256 pixels. name: of the network,
+    for the title. language: "en" or "zh", by the locale unless given. filters: how many of each stage are maximised. progress: called
+    with the share that is done.
 
     Raises ShapeError for networks that take no pictures and photos too small for them, FileError for a path that cannot be written.
     """
@@ -68,6 +71,7 @@ def report(net: Graph, photo: npt.ArrayLike, path: str | os.PathLike[str], *, na
     if filters < 1:
         raise ArgumentError(f"filters (={filters}) must be at least 1")
     begun, say = time.monotonic(), ReportWords(language)
+    photo = _fitting(net, np.asarray(photo))
     x = one_input(net, photo)
     picture, stages = picture_of(net, x[0]), ends(net, x.shape[1:])
     made = _Report(net, x, picture, predict(net, photo), stages, say, filters, progress or (lambda share: None))
@@ -123,7 +127,7 @@ class _Report:
         net, x, say = self.net, self.x, self.say
         target = int(np.argmax(self.prediction.values)) if self.prediction.kind in ("classes", "numbers") else 0
         named = net.classes[target] if net.classes is not None else str(target)
-        photo, side = embedded.photo(self.picture), max(min(x.shape[2:]) // 7, 1)
+        photo, side = embedded.photo(self.picture), max(min(x.shape[2:]) // 6, 1)
         slopes = np.abs(saliency(net, x, target)).max(axis=2)
         details, cam = guided(net, x, target), grad_cam(net, x, target)
         self._within("why", 0.3)
@@ -223,6 +227,18 @@ class _Report:
         table = page.table(say("layers.head").split("|"), rows)
         table = page.folded(say("layers.count", count=len(rows)), table, open_=len(rows) <= MOST_ROWS)
         yield page.section(say("layers"), say("layers.note", **totals), table)
+
+
+def _fitting(net: Graph, photo: Array) -> Array:
+    """The photo, shrunk where the network would take it as large as it is and that is larger than a page needs."""
+    (shape,) = net.inputs.values() if len(net.inputs) == 1 else (None,)
+    own = net.preprocessing.size if net.preprocessing is not None else None
+    longest = max(photo.shape[:2], default=0)
+    if photo.ndim not in (2, 3) or longest <= LARGEST or own is not None or (shape is not None and None not in shape):
+        return photo
+    layers = photo[None] if photo.ndim == 2 else np.moveaxis(photo, -1, 0)
+    small = resized(layers, [max(1, round(length * LARGEST / longest)) for length in photo.shape[:2]])
+    return small[0] if photo.ndim == 2 else np.moveaxis(small, 0, -1)
 
 
 def _even(values: Array) -> Array:

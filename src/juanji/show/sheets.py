@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INCHES = 1.15  # of a tile
+NARROW = 4.6  # inches, that the title needs
 
 
 def maximise(
@@ -38,7 +39,7 @@ def maximise(
     else:
         found = climbed(net, layer, filters, **options)
     rows = -(-min(max(len(found), 1), columns * columns) // columns)
-    page = Panels(rows, columns, (INCHES * columns, (INCHES + 0.2) * rows + 0.4), dark, language)
+    page = Panels(rows, columns, (max(INCHES * columns, NARROW), (INCHES + 0.2) * rows + 0.4), dark, language)
     groups = lettered(repeated(found, most=columns * columns))
     head = f"{found.layer}: {page.say('filters', shown=min(len(found), columns * columns), dead=len(found.dead))}"
     page.figure.suptitle(head, color=page.colours.ink, fontsize=11, fontproperties=page.font)

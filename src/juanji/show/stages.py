@@ -9,10 +9,10 @@ from typing import Any
 import numpy.typing as npt
 
 from juanji.errors import ArgumentError
-from juanji.nn.arithmetic import ELU, PReLU
 from juanji.nn.graph import Graph
 from juanji.nn.norms import BatchNorm, Dropout
 from juanji.nn.operator import Operator, Shape
+from juanji.nn.operators.arithmetic import ELU, PReLU
 from juanji.nn.ops import GELU, Activated, Add, Concatenate, Conv, ConvTranspose, HardSigmoid, SiLU
 
 Array = npt.NDArray[Any]

@@ -2,8 +2,8 @@
 Correlation, term by term
 =========================
 
-A kernel lies on a picture; numbers that lie on one another are multiplied, and the products added up. Then the kernel moves on by one.
-That is the whole operator, and all that follows are its variants.
+A kernel lies on a picture; numbers that lie on one another are multiplied, and the products added up. Then the kernel
+moves on by one. That is the whole operator, and all that follows are its variants.
 """
 
 import numpy as np
@@ -15,7 +15,8 @@ w = np.array([[[[0.0, 1], [2, 3]]]])  # one feature, one channel, 2 rows, 2 colu
 print(jj.conv(x, w)[0, 0])
 
 # %%
-# Input, kernel and output beside one another. Zero has the colour of paper, and the depth of the colour is the size of the number.
+# Input, kernel and output beside one another. Zero has the colour of paper, and the depth of the colour is the size of
+# the number.
 
 figure = jj.show.compare(x, w)
 

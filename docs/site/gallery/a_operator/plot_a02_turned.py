@@ -2,8 +2,9 @@
 Convolution turns its kernel
 ============================
 
-What networks call convolution is cross-correlation: the kernel is used as it stands. The convolution of mathematics turns it by 180° first.
-One is the other with a turned kernel, exactly; where a kernel equals itself when turned, as a Gaussian does, both are the same.
+What networks call convolution is cross-correlation: the kernel is used as it stands. The convolution of mathematics
+turns it by 180° first. One is the other with a turned kernel, exactly; where a kernel equals itself when turned, as a
+Gaussian does, both are the same.
 """
 
 import matplotlib.pyplot as plt
@@ -22,8 +23,8 @@ a, k = rng.standard_normal((31, 37)), rng.standard_normal((4, 5))
 print((jj.convolve(a, k, "same") == jj.correlate(a, k[::-1, ::-1], "same")).all())
 
 # %%
-# On a photograph the difference is easy to see with a kernel that is not symmetric. ``emboss`` lights the picture from one side; turned, it
-# lights it from the other, and hills become hollows.
+# On a photograph the difference is easy to see with a kernel that is not symmetric. ``emboss`` lights the picture from
+# one side; turned, it lights it from the other, and hills become hollows.
 
 photo = data.camera()[40:260, 120:400].astype("float32")
 emboss = jj.image.kernels.emboss

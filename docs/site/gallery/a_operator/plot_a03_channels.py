@@ -2,8 +2,8 @@
 Many channels, many features
 ============================
 
-A colour picture has three channels. A kernel is then as deep as the picture, its products are added over all channels, and the result has
-one channel. A layer has many kernels, and gives one *feature map* for each.
+A colour picture has three channels. A kernel is then as deep as the picture, its products are added over all
+channels, and the result has one channel. A layer has many kernels, and gives one *feature map* for each.
 """
 
 import matplotlib.pyplot as plt
@@ -41,13 +41,14 @@ for axis in axes:
     axis.set(xticks=[], yticks=[])
 
 # %%
-# Counting: a 3×3 kernel on a colour picture has 27 weights. A layer of 32 kernels 5×5 on a picture of 224×224×3 has 2,400 weights and 32
-# biases, and gives 220×220×32 numbers.
+# Counting: a 3×3 kernel on a colour picture has 27 weights. A layer of 32 kernels 5×5 on a picture of 224×224×3 has
+# 2,400 weights and 32 biases, and gives 220×220×32 numbers.
 
 print(jj.explain.counts((224, 224, 3), (5, 5, 3, 32), layout="channels_last"))
 
 # %%
-# The next layer sees these features as its channels: convolved with 6 and then with 10 kernels, each kernel of the second layer is 6 deep.
+# The next layer sees these features as its channels: convolved with 6 and then with 10 kernels, each kernel of the
+# second layer is 6 deep.
 
 net = jj.nn.Sequential(jj.nn.Conv(6, 5, name="six"), jj.nn.ReLU(), jj.nn.Conv(10, 3, name="ten"), shape=(3, 32, 32))
 print({name: array.shape for name, array in net.parameters.items()})

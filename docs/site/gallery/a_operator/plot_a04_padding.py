@@ -2,8 +2,8 @@
 Padding, and how large the output is
 ====================================
 
-A kernel of size k fits into m pixels m − k + 1 times, so that without padding a picture shrinks with every layer. Padding puts pixels
-around it first: any number on each side.
+A kernel of size k fits into m pixels m − k + 1 times, so that without padding a picture shrinks with every layer.
+Padding puts pixels around it first: any number on each side.
 """
 
 import matplotlib.pyplot as plt
@@ -21,8 +21,9 @@ for padding in (0, 1, 2, ((1, 2), (0, 3))):
 figure = jj.show.compare(x, w, padding=((1, 2), (0, 3)))
 
 # %%
-# Names stand for amounts. ``valid`` is no padding and gives m − k + 1; ``same`` keeps the size; ``full`` takes every position in which
-# kernel and picture touch, m + k − 1; ``causal`` pads in front only, so that no output sees what comes after it.
+# Names stand for amounts. ``valid`` is no padding and gives m − k + 1; ``same`` keeps the size; ``full`` takes every
+# position in which kernel and picture touch, m + k − 1; ``causal`` pads in front only, so that no output sees what
+# comes after it.
 
 figure, axes = plt.subplots(1, 4, figsize=(10, 2.2), sharey=True)
 for axis, mode in zip(axes, ("valid", "same", "full", "causal"), strict=True):
@@ -33,17 +34,19 @@ for axis, mode in zip(axes, ("valid", "same", "full", "causal"), strict=True):
     axis.set(title=mode, xlabel=f"{len(y)}", xticks=[], ylim=(0, 3.4))
 
 # %%
-# Above, seven ones are summed in threes, each sum drawn at the middle of its window; grey is where the input is. Sums below 3 have met the
-# padding, and the number under each is how many outputs there are.
+# Above, seven ones are summed in threes, each sum drawn at the middle of its window; grey is where the input is. Sums
+# below 3 have met the padding, and the number under each is how many outputs there are.
 #
-# **'same' is not "half the kernel on each side" once the stride is 2.** It gives ⌈m / stride⌉ outputs with as little padding as that takes, and
-# the odd pixel stands at the end. On 0, 1, 2, 3, 4, 5 with the kernel 1, 2, 4 that is another sum than with padding 1:
+# **'same' is not "half the kernel on each side" once the stride is 2.** It gives ⌈m / stride⌉ outputs with as little
+# padding as that takes, and the odd pixel stands at the end. On 0, 1, 2, 3, 4, 5 with the kernel 1, 2, 4 that is
+# another sum than with padding 1:
 
 x, k = np.arange(6.0).reshape(1, 1, 6), np.array([[[1.0, 2, 4]]])
 print("same:     ", jj.conv(x, k, stride=2, padding="same")[0, 0])
 print("padding 1:", jj.conv(x, k, stride=2, padding=1)[0, 0])
 
 # %%
-# ``output_shape`` writes out the formula, which input pixels no window sees, and what each name stands for on these sizes.
+# ``output_shape`` writes out the formula, which input pixels no window sees, and what each name stands for on these
+# sizes.
 
 print(jj.explain.output_shape((1, 1, 6), (1, 1, 3), stride=2))

@@ -2,8 +2,9 @@
 What lies outside the picture
 =============================
 
-Padding has to be filled with something. Networks take zeros. On photographs zeros darken the border, and copying the edge or mirroring
-the picture looks better. ``boundary`` chooses, by the names of ``np.pad``; each axis may have its own.
+Padding has to be filled with something. Networks take zeros. On photographs zeros darken the border, and copying the
+edge or mirroring the picture looks better. ``boundary`` chooses, by the names of ``np.pad``; each axis may have its
+own.
 """
 
 import matplotlib.pyplot as plt
@@ -17,7 +18,8 @@ for boundary in ("zero", "edge", "reflect", "symmetric", "wrap", ("constant", 9)
     print(f"{boundary!s:15}", *seen[:3], "|", *seen[3:7], "|", *seen[7:])
 
 # %%
-# The same on a photograph: a kernel that does nothing shows what a window meets outside. The frame is the edge of the picture.
+# The same on a photograph: a kernel that does nothing shows what a window meets outside. The frame is the edge of the
+# picture.
 
 photo = data.coffee()[60:340:2, 120:500:2]
 padding = 45
@@ -32,7 +34,8 @@ for axis, mode, title in zip(axes.flat, modes, titles, strict=True):
     axis.set(title=title, xticks=[], yticks=[])
 
 # %%
-# Where it matters: a wide Gaussian near the border. With zeros the blurred picture fades to black; mirrored, it does not.
+# Where it matters: a wide Gaussian near the border. With zeros the blurred picture fades to black; mirrored, it does
+# not.
 
 figure, axes = plt.subplots(1, 3, figsize=(9.6, 2.7))
 for axis, mode in zip(axes, ("zero", "edge", "reflect"), strict=True):

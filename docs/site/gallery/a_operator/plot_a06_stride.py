@@ -2,8 +2,8 @@
 Stride and downsampling
 =======================
 
-With a stride of s the window moves by s pixels at a time, in each direction by its own. The output has
-⌊(m + low + high − k) / s⌋ + 1 elements per axis.
+With a stride of s the window moves by s pixels at a time, in each direction by its own. The output has ⌊(m + low +
+high − k) / s⌋ + 1 elements per axis.
 """
 
 import matplotlib.pyplot as plt
@@ -25,8 +25,8 @@ for x_shape, w_shape, arguments in (
 jj.show.slide((5, 5), (3, 3), stride=(1, 2))
 
 # %%
-# **A stride samples.** A convolution with stride s is the one with stride 1 of which every s-th output is kept: the same bits, at a fraction
-# of the work.
+# **A stride samples.** A convolution with stride s is the one with stride 1 of which every s-th output is kept: the
+# same bits, at a fraction of the work.
 
 rng = np.random.default_rng(1)
 x, w = rng.standard_normal((1, 8, 64, 64)), rng.standard_normal((16, 8, 3, 3))
@@ -34,8 +34,8 @@ every, sampled = jj.conv(x, w, algorithm="direct"), jj.conv(x, w, stride=2, algo
 print((sampled == every[:, :, ::2, ::2]).all())
 
 # %%
-# Sampling alone makes coarse patterns out of fine ones. The remedy is the kernel: blur first, by one convolution with a stride. Rings that
-# grow finer towards the corner, every fourth pixel of them:
+# Sampling alone makes coarse patterns out of fine ones. The remedy is the kernel: blur first, by one convolution with a
+# stride. Rings that grow finer towards the corner, every fourth pixel of them:
 
 rows, columns = np.mgrid[0:400, 0:400] / 400
 rings = 127.5 + 127.5 * np.cos(2 * np.pi * 60 * (rows**2 + columns**2))
@@ -50,7 +50,8 @@ for axis, (title, picture) in zip(axes, pictures.items(), strict=True):
     axis.set(title=title, xticks=[], yticks=[])
 
 # %%
-# The false rings in the middle are in no picture that the eye should see. On a photograph with fine stripes the effect is called moiré.
+# The false rings in the middle are in no picture that the eye should see. On a photograph with fine stripes the effect
+# is called moiré.
 
 photo = data.astronaut()[:256, 100:356]
 small = [jj.image.filter(photo, "identity", stride=4), jj.image.filter(photo, "gaussian", sigma=1.6, stride=4)]

@@ -2,8 +2,9 @@
 Layouts, and any number of axes
 ===============================
 
-The same numbers can lie in memory in two ways. *Channels first*, (N, C, H, W) with kernels (O, I, kh, kw), is what PyTorch, Paddle and ONNX
-do; *channels last*, (N, H, W, C) with kernels (kh, kw, I, O), what TensorFlow and Keras do. Both give the same results.
+The same numbers can lie in memory in two ways. *Channels first*, (N, C, H, W) with kernels (O, I, kh, kw), is what
+PyTorch, Paddle and ONNX do; *channels last*, (N, H, W, C) with kernels (kh, kw, I, O), what TensorFlow and Keras do.
+Both give the same results.
 """
 
 import matplotlib.pyplot as plt
@@ -35,14 +36,15 @@ axis.plot(t, smooth[0], label="mean of nine")
 axis.legend()
 
 # %%
-# **Text** is one axis as well: words in a row, each a vector of numbers, which are its channels. A kernel over three words is 3 × 50, and
-# four kernels give four numbers at each of five positions.
+# **Text** is one axis as well: words in a row, each a vector of numbers, which are its channels. A kernel over three
+# words is 3 × 50, and four kernels give four numbers at each of five positions.
 
 words, kernels = rng.standard_normal((7, 50)), rng.standard_normal((4, 3, 50))
 print(jj.conv(words, kernels, layout="channels_last", weight_layout="O*I").shape)
 
 # %%
-# **Three axes: volumes.** A ball in a box of noise, and the same smoothed along all three axes at once; one slice of each.
+# **Three axes: volumes.** A ball in a box of noise, and the same smoothed along all three axes at once; one slice of
+# each.
 
 z, y, x = np.mgrid[-1:1:40j, -1:1:40j, -1:1:40j]
 box = (z**2 + y**2 + x**2 < 0.5) + 0.6 * rng.standard_normal(z.shape)

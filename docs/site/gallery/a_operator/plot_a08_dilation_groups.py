@@ -2,8 +2,8 @@
 Dilation, groups and depthwise kernels
 ======================================
 
-A dilated kernel has gaps: nine weights that reach over a wide window. Groups cut the channels into parts that do not see one another; with
-as many groups as channels the convolution is called depthwise.
+A dilated kernel has gaps: nine weights that reach over a wide window. Groups cut the channels into parts that do not
+see one another; with as many groups as channels the convolution is called depthwise.
 """
 
 import matplotlib.pyplot as plt
@@ -21,7 +21,8 @@ x = np.arange(1.0, 7).reshape(1, 1, 6)
 print(jj.conv(x, np.array([[[1.0, 10]]]), dilation=3)[0, 0], jj.conv(x, np.array([[[1.0, 0, 0, 10]]]))[0, 0])
 
 # %%
-# What a stack of dilated layers sees doubles with each layer, while each costs the same nine weights: dilations 1, 2, 4, 8 see 31×31.
+# What a stack of dilated layers sees doubles with each layer, while each costs the same nine weights: dilations 1, 2,
+# 4, 8 see 31×31.
 
 nn = jj.nn
 dilated = nn.Sequential(*(nn.Conv(4, 3, dilation=d, padding="same") for d in (1, 2, 4, 8)), shape=(1, 64, 64))
@@ -45,8 +46,8 @@ for axis in axes:
     axis.set(xticks=[], yticks=[])
 
 # %%
-# **Groups.** Six channels in three groups: features 0 to 3 see channels 0 and 1 alone, and so on. The matrix of the layer shows which
-# channel meets which feature.
+# **Groups.** Six channels in three groups: features 0 to 3 see channels 0 and 1 alone, and so on. The matrix of the
+# layer shows which channel meets which feature.
 
 figure, axes = plt.subplots(1, 3, figsize=(8.4, 2.9))
 for axis, (groups, title) in zip(axes, ((1, "1 group"), (3, "3 groups"), (6, "6 groups: depthwise")), strict=True):
@@ -56,8 +57,8 @@ for axis, (groups, title) in zip(axes, ((1, "1 group"), (3, "3 groups"), (6, "6 
     axis.set(title=title, xlabel="channels", ylabel="features", xticks=range(6), yticks=range(0, 12, 2))
 
 # %%
-# A depthwise 3×3 layer followed by a 1×1 layer mixes space and channels one after the other, and is what makes mobile networks small: for
-# 64 channels 4,672 weights in place of 36,864.
+# A depthwise 3×3 layer followed by a 1×1 layer mixes space and channels one after the other, and is what makes mobile
+# networks small: for 64 channels 4,672 weights in place of 36,864.
 
 full = jj.explain.counts((64, 56, 56), (64, 64, 3, 3), padding=1, bias=False)
 depthwise = jj.explain.counts((64, 56, 56), (64, 1, 3, 3), padding=1, groups=64, bias=False)

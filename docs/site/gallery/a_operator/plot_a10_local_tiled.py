@@ -2,8 +2,9 @@
 Weights of one's own: local and tiled layers
 ============================================
 
-Convolution uses one kernel at every position. A *locally connected* layer has a kernel of its own at each; a *tiled* one has a few that take
-turns. They are the same operator with more weights: one tile is convolution, as many tiles as outputs is the local layer.
+Convolution uses one kernel at every position. A *locally connected* layer has a kernel of its own at each; a *tiled*
+one has a few that take turns. They are the same operator with more weights: one tile is convolution, as many tiles as
+outputs is the local layer.
 """
 
 import matplotlib.pyplot as plt
@@ -16,8 +17,8 @@ own = np.array([[1, 0], [0, 1], [1, 1]]).reshape(3, 1, 1, 2)  # three positions,
 print(jj.conv(x, own, sharing="local"))
 
 # %%
-# Their matrices, five outputs of three taps each; a colour is a weight. Shared: three weights. Tiled by two: six, rows taking turns. Local:
-# fifteen.
+# Their matrices, five outputs of three taps each; a colour is a weight. Shared: three weights. Tiled by two: six, rows
+# taking turns. Local: fifteen.
 
 layers = {"shared: 3 weights": ("shared", ()), "2 tiles: 6 weights": ("tiled", (2,)), "local: 15 weights": ("local", (5,))}
 figure, axes = plt.subplots(1, 3, figsize=(9.6, 2.8))
@@ -32,8 +33,8 @@ for axis, (title, (sharing, sites)) in zip(axes, layers.items(), strict=True):
     axis.set(title=title, xlabel="inputs", ylabel="outputs", xticks=[], yticks=[])
 
 # %%
-# In two dimensions a local weight has six axes: (rows, columns, features, channels, kernel rows, kernel columns). Both ends of the ladder are
-# equal to the last bit:
+# In two dimensions a local weight has six axes: (rows, columns, features, channels, kernel rows, kernel columns). Both
+# ends of the ladder are equal to the last bit:
 
 rng = np.random.default_rng(5)
 x, w = rng.standard_normal((2, 5, 8, 9)), rng.standard_normal((8, 9, 6, 5, 3, 3))

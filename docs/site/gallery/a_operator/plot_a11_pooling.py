@@ -2,8 +2,8 @@
 Pooling and pyramids
 ====================
 
-Pooling replaces a window by one number: the largest, the mean, a norm, a mean weighted towards the middle. It has no parameters, and acts on
-each channel alone.
+Pooling replaces a window by one number: the largest, the mean, a norm, a mean weighted towards the middle. It has no
+parameters, and acts on each channel alone.
 """
 
 import matplotlib.pyplot as plt
@@ -22,7 +22,8 @@ for kind in ("max", "avg", "lp"):
 jj.show.slide(x[0, 0], 2, operator="pool", kind="max", view="flat", seconds=1)
 
 # %%
-# On a photograph, windows of 8×8. The maximum keeps highlights, the mean keeps the look, and the weighted mean hides the blocks best.
+# On a photograph, windows of 8×8. The maximum keeps highlights, the mean keeps the look, and the weighted mean hides
+# the blocks best.
 
 photo = data.coffee()[40:360, 120:520].transpose(2, 0, 1)[None] / 255
 figure, axes = plt.subplots(1, 4, figsize=(10.4, 2.5))
@@ -36,8 +37,9 @@ for axis in axes:
     axis.set(xticks=[], yticks=[])
 
 # %%
-# **Any size to a fixed size.** ``adaptive_pool`` chooses its windows so that the output is as asked; ``pyramid_pool`` does it for 1×1, 2×2 and
-# 4×4 and lays the 21 numbers of each channel in a row. A dense layer behind it can then take pictures of any size.
+# **Any size to a fixed size.** ``adaptive_pool`` chooses its windows so that the output is as asked; ``pyramid_pool``
+# does it for 1×1, 2×2 and 4×4 and lays the 21 numbers of each channel in a row. A dense layer behind it can then take
+# pictures of any size.
 
 for size in ((37, 52), (64, 64), (200, 31)):
     picture = np.random.default_rng(0).random((1, 16, *size))
@@ -52,8 +54,8 @@ for axis, level in zip(axes, (1, 2, 4), strict=True):
     axis.set(title=f"{level}×{level}", xticks=[], yticks=[])
 
 # %%
-# ``return_indices`` remembers where each maximum stood, and ``unpool`` puts it back there. The picture below is all that max pooling by 4
-# keeps, in its places.
+# ``return_indices`` remembers where each maximum stood, and ``unpool`` puts it back there. The picture below is all
+# that max pooling by 4 keeps, in its places.
 
 pooled, places = jj.pool(photo, 4, return_indices=True)
 back = jj.unpool(pooled, places, photo.shape)

@@ -2,8 +2,8 @@
 Kernels as large as the picture
 ===============================
 
-A kernel can be as large as its input; one number is left then, their inner product. Large kernels are where the way of computing matters:
-juanji looks at the sizes, and says what it will do and why.
+A kernel can be as large as its input; one number is left then, their inner product. Large kernels are where the way
+of computing matters: juanji looks at the sizes, and says what it will do and why.
 """
 
 import matplotlib.pyplot as plt
@@ -16,8 +16,8 @@ nine = np.arange(1.0, 10).reshape(1, 1, 3, 3)
 print(jj.conv(nine, nine))
 
 # %%
-# The likeness of a picture to itself moved by every amount, its *autocorrelation*: the picture is its own kernel. Bricks repeat, and the
-# distance from one bright spot to the next is the size of a brick.
+# The likeness of a picture to itself moved by every amount, its *autocorrelation*: the picture is its own kernel.
+# Bricks repeat, and the distance from one bright spot to the next is the size of a brick.
 
 wall = data.brick()[::2, ::2].astype("float32")
 wall -= wall.mean()

@@ -2,8 +2,8 @@
 A convolution is a sparse matrix
 ================================
 
-The output is linear in the input, so there is a matrix. For a 3×3 kernel on a 4×4 picture it has 4 rows, one for each output, and 16 columns,
-one for each input; every row holds the same nine weights, moved along.
+The output is linear in the input, so there is a matrix. For a 3×3 kernel on a 4×4 picture it has 4 rows, one for each
+output, and 16 columns, one for each input; every row holds the same nine weights, moved along.
 """
 
 import matplotlib.pyplot as plt
@@ -16,7 +16,8 @@ told = jj.explain.toeplitz((1, 4, 4), w)
 print(told)
 
 # %%
-# The product with the picture, read row by row, is the convolution; the product of the transpose with an error is the gradient of the input.
+# The product with the picture, read row by row, is the convolution; the product of the transpose with an error is the
+# gradient of the input.
 
 rng = np.random.default_rng(0)
 x, dy = rng.integers(-9, 10, (1, 1, 4, 4)), rng.integers(-9, 10, (1, 1, 2, 2))
@@ -24,8 +25,8 @@ C = told.coordinates
 print((C @ x.ravel() == jj.conv(x, w).ravel()).all(), (C.T @ dy.ravel() == jj.conv_grad_input(dy, w, x.shape).ravel()).all())
 
 # %%
-# What each choice does to the matrix: padding adds rows that have lost some weights, a stride leaves rows out, dilation spreads them, wrapping
-# lets them leave on one side and enter on the other, and a bank of kernels stacks them.
+# What each choice does to the matrix: padding adds rows that have lost some weights, a stride leaves rows out, dilation
+# spreads them, wrapping lets them leave on one side and enter on the other, and a bank of kernels stacks them.
 
 members = {
     "padding 1": ((1, 1, 3, 3), {"padding": 1}),

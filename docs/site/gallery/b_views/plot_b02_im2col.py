@@ -2,8 +2,8 @@
 im2col: one product of matrices
 ===============================
 
-Write every window of the picture as a row of a matrix X, every kernel as a column of a matrix W: the layer is X·W. That is how many
-libraries compute it, and the price is that X repeats the picture's numbers.
+Write every window of the picture as a row of a matrix X, every kernel as a column of a matrix W: the layer is X·W.
+That is how many libraries compute it, and the price is that X repeats the picture's numbers.
 """
 
 import matplotlib.pyplot as plt
@@ -30,7 +30,7 @@ axes[0].add_patch(Rectangle((0.5, 0.5), 3, 3, fill=False, ec="#c2124f", lw=2.5))
 axes[1].add_patch(Rectangle((-0.5, 3.5), 9, 1, fill=False, ec="#c2124f", lw=2.5))
 
 # %%
-# ``col2im`` goes back: every number is added to the pixel that it came from. It does not undo ``im2col``, it counts: a pixel that nine windows saw
-# comes back nine times.
+# ``col2im`` goes back: every number is added to the pixel that it came from. It does not undo ``im2col``, it counts: a
+# pixel that nine windows saw comes back nine times.
 
 print(jj.explain.col2im(np.ones_like(X), x.shape, 3)[0, 0])

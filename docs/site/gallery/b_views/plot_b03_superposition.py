@@ -2,8 +2,9 @@
 Copies that add up
 ==================
 
-Strike a bell once and it rings and dies away: that is its *response*. Strike it many times, softly and hard, and what you hear is the sum of
-as many responses, each begun at its own time and as loud as its own blow. That sum is the convolution of the blows with the response.
+Strike a bell once and it rings and dies away: that is its *response*. Strike it many times, softly and hard, and what
+you hear is the sum of as many responses, each begun at its own time and as loud as its own blow. That sum is the
+convolution of the blows with the response.
 """
 
 import matplotlib.pyplot as plt
@@ -14,8 +15,8 @@ import juanji as jj
 print(jj.signal.superpose([2, 3, 5], [7, 11, 13]))
 
 # %%
-# With letters in place of numbers: (a, b, c) and (i, j, k) give ai, bi + aj, ci + bj + ak, cj + bk, ck. Which products make up element n?
-# Those whose places add up to n.
+# With letters in place of numbers: (a, b, c) and (i, j, k) give ai, bi + aj, ci + bj + ak, cj + bk, ck. Which products
+# make up element n? Those whose places add up to n.
 
 launched = jj.signal.superpose([2, 3, 5], [7, 11, 13])
 for n in range(5):

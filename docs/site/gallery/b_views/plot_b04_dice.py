@@ -2,8 +2,9 @@
 Two dice
 ========
 
-How likely is a sum of 4 with two dice? It comes as 1 + 3, 2 + 2 or 3 + 1, so that P(4) = f(1)·g(3) + f(2)·g(2) + f(3)·g(1) = 3/36. For every sum it
-is the same rule, the places adding up to n: the distribution of a sum is the convolution of the distributions.
+How likely is a sum of 4 with two dice? It comes as 1 + 3, 2 + 2 or 3 + 1, so that P(4) = f(1)·g(3) + f(2)·g(2) +
+f(3)·g(1) = 3/36. For every sum it is the same rule, the places adding up to n: the distribution of a sum is the
+convolution of the distributions.
 """
 
 from fractions import Fraction
@@ -20,7 +21,8 @@ for ways, probability in total.terms(4):
     print(*ways, "with probability", probability)
 
 # %%
-# The table of all 36 outcomes. Sums are the same along a diagonal, and the diagonal of 4 is marked: adding up along diagonals *is* convolution.
+# The table of all 36 outcomes. Sums are the same along a diagonal, and the diagonal of 4 is marked: adding up along
+# diagonals *is* convolution.
 
 figure, (table, bars) = plt.subplots(1, 2, figsize=(9.4, 3.9), width_ratios=(1, 1.35))
 sums = np.add.outer(np.arange(1, 7), np.arange(1, 7))
@@ -32,8 +34,8 @@ bars.bar(list(total), [float(p) for p in total.values()], color=["#c2124f" if n 
 bars.set(xlabel="sum", ylabel="probability", xticks=list(total))
 
 # %%
-# More dice, more convolutions; and the distribution takes the shape of a bell. That is the central limit theorem, drawn by convolving
-# again and again.
+# More dice, more convolutions; and the distribution takes the shape of a bell. That is the central limit theorem, drawn
+# by convolving again and again.
 
 figure, axes = plt.subplots(1, 4, figsize=(10, 2.2))
 for axis, count in zip(axes, (1, 2, 4, 12), strict=True):

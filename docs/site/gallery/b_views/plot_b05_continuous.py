@@ -2,8 +2,9 @@
 A bakery, and time that does not come in steps
 ==============================================
 
-A bakery makes bread at a rate f(t), and a loaf of age a is still good in the part g(a). How much good bread is there at the end of the day?
-What was made at τ has the age 24 − τ, so that it is ∫ f(τ)·g(24 − τ) dτ: a convolution in which the sum is an integral.
+A bakery makes bread at a rate f(t), and a loaf of age a is still good in the part g(a). How much good bread is there
+at the end of the day? What was made at τ has the age 24 − τ, so that it is ∫ f(τ)·g(24 − τ) dτ: a convolution in
+which the sum is an integral.
 """
 
 import matplotlib.pyplot as plt
@@ -21,13 +22,15 @@ bread, made = jj.signal.convolve_continuous(10, good, 24.0), jj.signal.productio
 print(f"{bread.value:.3f} good loaves of {made.value:.0f} made, error below {bread.error:.0e}")
 
 # %%
-# ``g`` may as well grow: with the part that has spoilt, the same integral counts the bad loaves, and both add up to all that were made.
+# ``g`` may as well grow: with the part that has spoilt, the same integral counts the bad loaves, and both add up to all
+# that were made.
 
 spoilt = jj.signal.convolve_continuous(10, lambda age: 1 - good(age), 24.0)
 print(f"{spoilt.value:.3f} + {bread.value:.3f} = {spoilt.value + bread.value:.3f}")
 
 # %%
-# Over a week, with a baker who works by day. Each hour's batch decays by itself; the line is the sum of what is left of all of them.
+# Over a week, with a baker who works by day. Each hour's batch decays by itself; the line is the sum of what is left of
+# all of them.
 
 
 def rate(t):

@@ -2,8 +2,8 @@
 A kernel answers to what looks like it
 ======================================
 
-A correlation is large where window and kernel have their large numbers in the same places. So a kernel is a picture of what it looks for, and
-the map that it makes says where that is.
+A correlation is large where window and kernel have their large numbers in the same places. So a kernel is a picture
+of what it looks for, and the map that it makes says where that is.
 """
 
 import matplotlib.pyplot as plt
@@ -22,8 +22,8 @@ for name, window in (("like it", alike), ("unlike it", other)):
     print(name, jj.image.match_template(window, curve, method="correlation").item())
 
 # %%
-# Sums of products have a flaw: a bright window beats one that is alike. *Normalised* correlation takes the means off and divides by the sizes:
-# from 1, the template itself at any brightness, over 0 to −1, its negative.
+# Sums of products have a flaw: a bright window beats one that is alike. *Normalised* correlation takes the means off
+# and divides by the sizes: from 1, the template itself at any brightness, over 0 to −1, its negative.
 
 page = data.page().astype("float32")
 template = page[91:106, 107:117]
@@ -38,7 +38,8 @@ for axis, title in zip(axes, ("page, template marked", "correlation", "normalise
     axis.set(title=title, xticks=[], yticks=[])
 
 # %%
-# Every place where the likeness is above 0.8 and the largest around it, found by pooling; each should be the same letter.
+# Every place where the likeness is above 0.8 and the largest around it, found by pooling; each should be the same
+# letter.
 
 peaks = (likeness > 0.8) & (likeness == jj.pool(likeness[None], (9, 9), stride=1, padding=4)[0])
 places = np.argwhere(peaks)

@@ -2,8 +2,9 @@
 Multiplying, and rolling a towel
 ================================
 
-Multiply two polynomials, and the coefficient of xⁿ gathers every product whose powers add up to n. Write all products on a towel and roll it up
-corner first: those that come to lie on one another are those with i + j = n. Long multiplication does the same, and then carries.
+Multiply two polynomials, and the coefficient of xⁿ gathers every product whose powers add up to n. Write all products
+on a towel and roll it up corner first: those that come to lie on one another are those with i + j = n. Long
+multiplication does the same, and then carries.
 """
 
 import matplotlib.pyplot as plt
@@ -28,8 +29,8 @@ axis.set(xticks=range(3), yticks=range(3), xticklabels=[10, 20, 30], yticklabels
 axis.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
 
 # %%
-# (1 + 2x)(3 + x²), coefficients by rising power; integers of any size stay exact, so that a hundred multiplications by 1 + x give the
-# hundredth row of Pascal's triangle to the last digit.
+# (1 + 2x)(3 + x²), coefficients by rising power; integers of any size stay exact, so that a hundred multiplications by
+# 1 + x give the hundredth row of Pascal's triangle to the last digit.
 
 print(jj.signal.polynomial_product([1, 2], [3, 0, 1]))
 row = [1]

@@ -2,12 +2,11 @@
 Receptive fields
 ================
 
-What part of the picture can change one unit deep in a network? One 3×3 layer sees 3×3, two see 5×5. ``receptive_field`` follows any graph
-backwards, with branches, strides and dilations.
+What part of the picture can change one unit deep in a network? One 3×3 layer sees 3×3, two see 5×5.
+``receptive_field`` follows any graph backwards, with branches, strides and dilations.
 """
 
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.patches import Rectangle
 from skimage import data
 
@@ -26,8 +25,8 @@ for name, layer in (("vgg-16", "pool5"), ("vgg-16", "conv5_3"), ("alexnet", "poo
     print(f"{name:10} {layer:12} size {field.size[0]}, stride {field.stride[0]}, padding {field.padding[0]}")
 
 # %%
-# One unit in the middle of VGG-16's layers, drawn on a photograph of 224×224. The deeper the layer, the more it sees; the last ones see
-# beyond the picture.
+# One unit in the middle of VGG-16's layers, drawn on a photograph of 224×224. The deeper the layer, the more it sees;
+# the last ones see beyond the picture.
 
 photo = data.chelsea()[30:254, 110:334]
 vgg = nn.models.named.unbuilt("vgg-16")
@@ -40,8 +39,8 @@ axis.set(xticks=[], yticks=[])
 axis.legend(loc="lower left", labelcolor="w", fontsize=9)
 
 # %%
-# That is what a unit *can* see. How strongly does it depend on each pixel? The mean size of the gradient falls off like a Gaussian: the
-# *effective* receptive field is much smaller than the theoretical one, which is the frame.
+# That is what a unit *can* see. How strongly does it depend on each pixel? The mean size of the gradient falls off like
+# a Gaussian: the *effective* receptive field is much smaller than the theoretical one, which is the frame.
 
 stack = nn.Sequential(*(op for _ in range(10) for op in (nn.Conv(8, 3, padding=1), nn.ReLU())), shape=(1, 41, 41))
 field = explain.effective_field(stack, "conv10")

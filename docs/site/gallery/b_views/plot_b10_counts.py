@@ -2,8 +2,9 @@
 Counting: full, local, tiled, shared
 ====================================
 
-Between a picture and a layer of hidden units there could be a weight for every pair. Seeing only a window, then taking turns, then sharing
-one kernel: each is a stronger assumption about pictures, and leaves fewer numbers to learn.
+Between a picture and a layer of hidden units there could be a weight for every pair. Seeing only a window, then
+taking turns, then sharing one kernel: each is a stronger assumption about pictures, and leaves fewer numbers to
+learn.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@
 Who reaches whom
 ================
 
-In a dense layer every input touches every output. With a kernel of width 3 an input reaches three outputs, and an output sees three inputs;
-through more layers the cone opens by two with each.
+In a dense layer every input touches every output. With a kernel of width 3 an input reaches three outputs, and an
+output sees three inputs; through more layers the cone opens by two with each.
 """
 
 import matplotlib.pyplot as plt

@@ -2,7 +2,8 @@
 The classic kernels
 ===================
 
-Every kernel of the textbooks has a name, and is used as it is printed, by correlation. On a photograph, colour channels each by themselves:
+Every kernel of the textbooks has a name, and is used as it is printed, by correlation. On a photograph, colour
+channels each by themselves:
 """
 
 from pathlib import Path
@@ -42,8 +43,8 @@ for axis, name in zip(axes, names, strict=True):
     axis.set(title=name, xticks=[], yticks=[])
 
 # %%
-# Derivatives have a sign: the picture grows brighter (purple) or darker (orange) along their direction, and where nothing changes they are zero.
-# Kernels that end in ``_x`` answer to upright lines, those in ``_y`` to level ones.
+# Derivatives have a sign: the picture grows brighter (purple) or darker (orange) along their direction, and where
+# nothing changes they are zero. Kernels that end in ``_x`` answer to upright lines, those in ``_y`` to level ones.
 
 grey = photo.astype("float32").mean(-1)
 figure, axes = plt.subplots(2, 4, figsize=(10.6, 5.7))
@@ -55,8 +56,8 @@ for axis, name in zip(axes.flat, derivatives, strict=True):
     axis.set(title=name, xticks=[], yticks=[])
 
 # %%
-# The magnitude of a pair of derivatives is the strength of an edge whatever its direction; on a picture of bytes the result is rounded and
-# saturates, and a negative answer would become 0: ``dtype="float32"`` keeps signs.
+# The magnitude of a pair of derivatives is the strength of an edge whatever its direction; on a picture of bytes the
+# result is rounded and saturates, and a negative answer would become 0: ``dtype="float32"`` keeps signs.
 
 edges = jj.image.filter(grey, "sobel")
 figure, axes = plt.subplots(1, 2, figsize=(7.6, 3.8))

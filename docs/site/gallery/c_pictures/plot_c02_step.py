@@ -2,8 +2,8 @@
 An edge, and the false edge at the border
 =========================================
 
-A picture of 50×50 that is 1 left of column 30 and 0 from there. The kernel [1, 0, −1] asks: is the left neighbour brighter than the right one? It
-answers +1 in two columns and 0 everywhere else, if only whole windows are taken.
+A picture of 50×50 that is 1 left of column 30 and 0 from there. The kernel [1, 0, −1] asks: is the left neighbour
+brighter than the right one? It answers +1 in two columns and 0 everywhere else, if only whole windows are taken.
 """
 
 import matplotlib.pyplot as plt
@@ -18,8 +18,8 @@ whole = jj.correlate(step, kernel)
 print(whole.shape, "columns with +1:", np.flatnonzero(whole[0] == 1), "others:", np.unique(np.delete(whole[0], [28, 29])))
 
 # %%
-# With zero padding a second, false edge appears in the first column: the picture seems to begin in the dark. Mirrored at its edge, the
-# picture has no such step.
+# With zero padding a second, false edge appears in the first column: the picture seems to begin in the dark. Mirrored
+# at its edge, the picture has no such step.
 
 zero = jj.image.filter(step, kernel, boundary="zero")
 reflect = jj.image.filter(step, kernel, boundary="reflect")

@@ -2,8 +2,9 @@
 A kernel of your own
 ====================
 
-Any array is a kernel. Here are some that do not stand in textbooks: a blur along a line as of a camera that moved, the aperture of a lens, a
-soft glow, and the difference of two Gaussians, which is close to what the eye's first cells compute.
+Any array is a kernel. Here are some that do not stand in textbooks: a blur along a line as of a camera that moved,
+the aperture of a lens, a soft glow, and the difference of two Gaussians, which is close to what the eye's first cells
+compute.
 """
 
 import matplotlib.pyplot as plt
@@ -38,8 +39,8 @@ for axis in axes.flat:
     axis.set(xticks=[], yticks=[])
 
 # %%
-# Filters add up: since convolution is linear, blurring a blurred picture is one blur, whose kernel is the convolution of both. Two Gaussians
-# of 3 and 4 pixels are one of 5.
+# Filters add up: since convolution is linear, blurring a blurred picture is one blur, whose kernel is the convolution
+# of both. Two Gaussians of 3 and 4 pixels are one of 5.
 
 twice = jj.convolve(jj.image.kernels.gaussian(3, size=41), jj.image.kernels.gaussian(4, size=41))
 print(np.abs(twice - jj.image.kernels.gaussian(5, size=81)).max() / twice.max())

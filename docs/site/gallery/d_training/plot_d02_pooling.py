@@ -2,8 +2,9 @@
 Back through pooling
 ====================
 
-Pooling has nothing to learn, but an error must pass through it. The maximum hands it to the pixel that won, for nothing else would have changed
-the output; the average spreads it evenly; norms and weighted means share it out in proportion.
+Pooling has nothing to learn, but an error must pass through it. The maximum hands it to the pixel that won, for
+nothing else would have changed the output; the average spreads it evenly; norms and weighted means share it out in
+proportion.
 """
 
 import matplotlib.pyplot as plt
@@ -17,7 +18,8 @@ print(jj.pool_grad(x, error, 2)[0, 0])
 print(jj.pool_grad(x, error, 2, kind="avg")[0, 0])
 
 # %%
-# The maxima stand top left, bottom right, top right and bottom left, and there the error goes. Depth of colour is its size.
+# The maxima stand top left, bottom right, top right and bottom left, and there the error goes. Depth of colour is its
+# size.
 
 figure, axes = plt.subplots(1, 5, figsize=(11, 2.6))
 axes[0].imshow(x[0, 0], "Blues", vmin=0, vmax=14)

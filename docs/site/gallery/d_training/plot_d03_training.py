@@ -2,9 +2,9 @@
 A network learns to read digits
 ===============================
 
-Layers, kernel sizes, an optimiser, a number of passes: ``train`` shows the network samples in small batches, and after each moves every weight a
-little against its gradient. The samples are 1,797 handwritten digits of 8×8 pixels; a quarter is held back, and what counts is how many of those
-are read correctly.
+Layers, kernel sizes, an optimiser, a number of passes: ``train`` shows the network samples in small batches, and
+after each moves every weight a little against its gradient. The samples are 1,797 handwritten digits of 8×8 pixels; a
+quarter is held back, and what counts is how many of those are read correctly.
 """
 
 import matplotlib.pyplot as plt
@@ -42,7 +42,8 @@ for axis, place in zip(axes, wrong, strict=False):
     axis.set_title(f"{test.y[place]} → {answers[place]}")
 
 # %%
-# **When to stop.** After a number of iterations, or when nothing moves any more: with ``tol``, as soon as no weight and no bias changed by as much.
+# **When to stop.** After a number of iterations, or when nothing moves any more: with ``tol``, as soon as no weight and
+# no bias changed by as much.
 
 small = nn.Sequential(nn.Conv(4, 3), nn.Sigmoid(), nn.MaxPool(2), nn.Flatten(), nn.Dense(10))
 small.preprocessing = net.preprocessing

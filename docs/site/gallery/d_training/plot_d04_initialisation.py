@@ -2,7 +2,8 @@
 Why weights start from random numbers
 =====================================
 
-If all kernels of a layer start equal, they see the same, get the same gradient and stay equal for ever: eight kernels that are one.
+If all kernels of a layer start equal, they see the same, get the same gradient and stay equal for ever: eight kernels
+that are one.
 """
 
 import matplotlib.pyplot as plt
@@ -37,8 +38,9 @@ for row, (name, net) in zip(axes, nets.items(), strict=True):
     row[0].set_ylabel(name, rotation=0, ha="right", va="center")
 
 # %%
-# The classical texts start from a normal distribution times 0.01. Deep networks with ReLU want a spread that fits the number of inputs,
-# √(2 / inputs), so that signals neither die away nor grow from layer to layer; that start is named after He.
+# The classical texts start from a normal distribution times 0.01. Deep networks with ReLU want a spread that fits the
+# number of inputs, √(2 / inputs), so that signals neither die away nor grow from layer to layer; that start is named
+# after He.
 
 for start, name in (("normal", "normal · 0.01"), ("he", "He")):
     net = nn.Sequential(*(op for _ in range(8) for op in (nn.Conv(32, 3, padding=1, weight=start), nn.ReLU())))

@@ -2,8 +2,8 @@
 What a network can answer
 =========================
 
-The last layer decides what kind of answer there is: a class with probabilities, a number, or, taken from an inner layer, a row of features that
-other programs can work with.
+The last layer decides what kind of answer there is: a class with probabilities, a number, or, taken from an inner
+layer, a row of features that other programs can work with.
 """
 
 import matplotlib.pyplot as plt
@@ -13,13 +13,14 @@ import juanji as jj
 
 nn = jj.nn
 train, test = jj.data.load("digits")
-layers = (nn.Conv(16, 3, padding=1), nn.ReLU(), nn.MaxPool(2), nn.Conv(32, 3), nn.ReLU(), nn.Flatten(), nn.Dense(24), nn.ReLU(), nn.Dense(10))
-net = nn.Sequential(*layers)
+seen = (nn.Conv(16, 3, padding=1), nn.ReLU(), nn.MaxPool(2), nn.Conv(32, 3), nn.ReLU())
+net = nn.Sequential(*seen, nn.Flatten(), nn.Dense(24), nn.ReLU(), nn.Dense(10))
 net.preprocessing = nn.Preprocessing(mean=0, deviation=16)
 nn.train(net, train, optimizer=nn.SGD(0.05, momentum=0.9), schedule=nn.OneCycle(), epochs=10, quiet=True)
 
 # %%
-# **Classes.** Ten scores; softmax makes them probabilities, positive and adding up to one. Sure of the first digits, unsure of the last.
+# **Classes.** Ten scores; softmax makes them probabilities, positive and adding up to one. Sure of the first digits,
+# unsure of the last.
 
 scores = net(test.x).astype("float64")
 probabilities = np.exp(scores - scores.max(1, keepdims=True))
@@ -34,8 +35,8 @@ for (picture, bars), place in zip(axes.T, (*order[:2], *order[len(order) // 2 :]
     bars.tick_params(labelsize=7, length=0)
 
 # %%
-# **A row of features.** Without its last layer the network turns each picture into 24 numbers; pictures that mean the same lie close together.
-# Each first digit with its four nearest neighbours among those held back:
+# **A row of features.** Without its last layer the network turns each picture into 24 numbers; pictures that mean the
+# same lie close together. Each first digit with its four nearest neighbours among those held back:
 
 features = net.features(test.x, ["relu3"])["relu3"]
 features /= np.linalg.norm(features, axis=1, keepdims=True) + 1e-9

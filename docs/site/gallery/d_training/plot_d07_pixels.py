@@ -2,9 +2,9 @@
 An answer for every pixel
 =========================
 
-A network of convolutions alone takes pictures of any size and can answer with a picture: a probability at each pixel that it belongs to a
-nucleus (a *mask*, by the sigmoid), or a class at each pixel (by the softmax over the classes). This page needs the folder ``JUANJI_DATA`` with the
-micrograph *nuclei*.
+A network of convolutions alone takes pictures of any size and can answer with a picture: a probability at each pixel
+that it belongs to a nucleus (a *mask*, by the sigmoid), or a class at each pixel (by the softmax over the classes).
+This page needs the folder ``JUANJI_DATA`` with the micrograph *nuclei*.
 """
 
 import matplotlib.pyplot as plt

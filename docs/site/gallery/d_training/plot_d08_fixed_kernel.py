@@ -2,8 +2,8 @@
 A kernel that is not trained
 ============================
 
-A fixed kernel can stand between layers: a Gaussian behind a feature layer, say, so that pooling after it does not alias. Errors pass through it,
-but it stays as it is.
+A fixed kernel can stand between layers: a Gaussian behind a feature layer, say, so that pooling after it does not
+alias. Errors pass through it, but it stays as it is.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@
 A small network, whole
 ======================
 
-Three stages of convolution, relu and pooling, and a dense layer with softmax, for pictures of 32×32 pixels in colour. Its shapes and its 22,466
-parameters:
+Three stages of convolution, relu and pooling, and a dense layer with softmax, for pictures of 32×32 pixels in colour.
+Its shapes and its 22,466 parameters:
 """
 
 import matplotlib.pyplot as plt
@@ -15,7 +15,8 @@ net = jj.nn.models.get("three-stages")
 print(jj.explain.layer_table(net))
 
 # %%
-# Where the parameters are, and where the work is: dense layers hold few numbers here, and the second convolution does half of the work.
+# Where the parameters are, and where the work is: dense layers hold few numbers here, and the second convolution does
+# half of the work.
 
 rows = [row for row in jj.explain.layer_table(net).layers if row.parameters]
 figure, axes = plt.subplots(1, 2, figsize=(9.4, 2.4))

@@ -2,8 +2,9 @@
 The kernel at work
 ==================
 
-Every animation on this site is made by ``jj.show.slide`` from your own sizes or numbers: any stride, padding, dilation, channels, transposed
-convolution, pooling, and the way back. The window and its pixel are filled, four lines join their corners, and underneath is the arithmetic.
+Every animation on this site is made by ``jj.show.slide`` from your own sizes or numbers: any stride, padding,
+dilation, channels, transposed convolution, pooling, and the way back. The window and its pixel are filled, four lines
+join their corners, and underneath is the arithmetic.
 """
 
 import numpy as np
@@ -30,8 +31,8 @@ jj.show.slide(x, w, seconds=1)
 jj.show.slide([1, 2, 3, 4, 5, 6], [1, 0, -1], padding=1, view="flat", seconds=1)
 
 # %%
-# ``save`` writes a GIF, an MP4, or numbered PNG or SVG frames, and ``figure`` makes a matplotlib figure with a slider for the time. On the
-# command line:
+# ``save`` writes a GIF, an MP4, or numbered PNG or SVG frames, and ``figure`` makes a matplotlib figure with a slider
+# for the time. On the command line:
 #
 # .. code-block:: console
 #

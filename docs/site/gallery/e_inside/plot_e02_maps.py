@@ -2,8 +2,9 @@
 Kernels and maps of a trained network
 =====================================
 
-A network that has learned to read digits: what its kernels became, and what every layer makes of one picture. Under each kernel stands the
-classic that it is most like; many networks find edge detectors by themselves. This page needs the folder ``JUANJI_DATA`` with MNIST.
+A network that has learned to read digits: what its kernels became, and what every layer makes of one picture. Under
+each kernel stands the classic that it is most like; many networks find edge detectors by themselves. This page needs
+the folder ``JUANJI_DATA`` with MNIST.
 """
 
 import juanji as jj
@@ -28,9 +29,10 @@ figure = jj.show.kernels(net)
 figure = jj.show.maps(net, test.x[0, 0], most=8)
 
 # %%
-# The same as stacks. Convolved with 6 and then with 10 kernels, a picture becomes 6 maps and then 10, and each of the 10 kernels is 6 deep: its
-# window goes through the whole stack.
+# The same as stacks. Convolved with 6 and then with 10 kernels, a picture becomes 6 maps and then 10, and each of the
+# 10 kernels is 6 deep: its window goes through the whole stack.
 
-stack = nn.Sequential(nn.Conv(6, 5, name="six"), nn.ReLU(), nn.Conv(10, 3, name="ten"), nn.ReLU(), nn.Flatten(), nn.Dense(10), shape=(1, 28, 28))
+layers = (nn.Conv(6, 5, name="six"), nn.ReLU(), nn.Conv(10, 3, name="ten"), nn.ReLU())
+stack = nn.Sequential(*layers, nn.Flatten(), nn.Dense(10), shape=(1, 28, 28))
 nn.train(stack, train[:4000], optimizer=nn.SGD(0.05, momentum=0.9), epochs=1, quiet=True)
 figure = jj.show.stacked(stack, test.x[0, 0])

@@ -2,9 +2,10 @@
 From an activation back to pixels
 =================================
 
-Take the strongest activation of a layer and send it back through the network: through unpooling with the remembered places of the maxima, through
-rectification, and through the transposed kernels. What arrives is the part of the picture that the unit was about. This page needs the folder
-``JUANJI_DATA`` with the weights of a network of VGG-16's shape.
+Take the strongest activation of a layer and send it back through the network: through unpooling with the remembered
+places of the maxima, through rectification, and through the transposed kernels. What arrives is the part of the
+picture that the unit was about. This page needs the folder ``JUANJI_DATA`` with the weights of a network of VGG-16's
+shape.
 """
 
 from skimage import data

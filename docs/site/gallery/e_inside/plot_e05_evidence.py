@@ -2,9 +2,10 @@
 What speaks for a class
 =======================
 
-A classifier says "tiger cat". Because of what? Four answers: the gradient of the score in every pixel, the gradient that lets only what speaks for the
-class through, the last maps weighted by their gradients (Grad-CAM), and how far the score falls where a patch hides the picture. This page needs the
-folder ``JUANJI_DATA`` with the weights of EfficientNet-Lite0.
+A classifier says "tiger cat". Because of what? Four answers: the gradient of the score in every pixel, the gradient
+that lets only what speaks for the class through, the last maps weighted by their gradients (Grad-CAM), and how far
+the score falls where a patch hides the picture. This page needs the folder ``JUANJI_DATA`` with the weights of
+EfficientNet-Lite0.
 """
 
 from skimage import data
@@ -30,8 +31,8 @@ print(predict(net, coffee).best(1))
 figure = jj.show.evidence(net, coffee)
 
 # %%
-# ``jj.show.report`` writes all of it into one page: layers, receptive fields, kernels, maps, what filters look for, what speaks for the answer. On the
-# command line:
+# ``jj.show.report`` writes all of it into one page: layers, receptive fields, kernels, maps, what filters look for,
+# what speaks for the answer. On the command line:
 #
 # .. code-block:: console
 #

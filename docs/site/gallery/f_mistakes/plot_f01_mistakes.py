@@ -17,7 +17,7 @@ grey = photo.astype("float32").mean(-1)
 
 def beside(*pictures):
     """Pictures side by side: (title, array, keywords of imshow)."""
-    figure, axes = plt.subplots(1, len(pictures), figsize=(3.4 * len(pictures), 3.0))
+    _, axes = plt.subplots(1, len(pictures), figsize=(3.4 * len(pictures), 3.0))
     for axis, (title, picture, options) in zip(axes, pictures, strict=True):
         axis.imshow(picture, **options)
         axis.set(title=title, xticks=[], yticks=[])
@@ -27,8 +27,9 @@ def beside(*pictures):
 # Convolution taken for correlation
 # ---------------------------------
 #
-# ``scipy.signal.convolve`` turns the kernel, ``torch.nn.functional.conv2d`` does not. With a kernel that is odd the sign of every answer changes:
-# edges that should be bright are dark. With a symmetric one nothing happens, and so the mistake stays hidden until a kernel is not.
+# ``scipy.signal.convolve`` turns the kernel, ``torch.nn.functional.conv2d`` does not. With a kernel that is odd the
+# sign of every answer changes: edges that should be bright are dark. With a symmetric one nothing happens, and so the
+# mistake stays hidden until a kernel is not.
 
 sobel, signed = jj.image.kernels.sobel_x, {"cmap": "PuOr", "vmin": -300, "vmax": 300}
 beside(("correlation", jj.correlate(grey, sobel, "same"), signed), ("convolution", jj.convolve(grey, sobel, "same"), signed))
@@ -37,9 +38,10 @@ beside(("correlation", jj.correlate(grey, sobel, "same"), signed), ("convolution
 # The name *same* with a stride
 # -----------------------------
 #
-# 'same' with stride 2 is not padding of half the kernel. On an even size TensorFlow, ONNX's SAME_UPPER and ``padding="same"`` pad below and to the
-# right only; PyTorch's ``padding=1`` pads all around. Both give outputs of the same size, half a picture's pixel apart in each layer; weights of one
-# framework run in another look right and score a few per cent lower.
+# 'same' with stride 2 is not padding of half the kernel. On an even size TensorFlow, ONNX's SAME_UPPER and
+# ``padding="same"`` pad below and to the right only; PyTorch's ``padding=1`` pads all around. Both give outputs of the
+# same size, half a picture's pixel apart in each layer; weights of one framework run in another look right and score a
+# few per cent lower.
 
 w = np.full((1, 1, 3, 3), 1 / 9, "float32")
 dots = np.zeros((1, 1, 12, 12), "float32")
@@ -54,8 +56,9 @@ beside(
 # Padding off by one
 # ------------------
 #
-# An even kernel has no middle. Padding by k // 2 on both sides gives one row and one column too many, and the picture comes out moved by half a pixel;
-# cut to size, it is moved by a whole one. Subtracted from the original, a shift shows as relief.
+# An even kernel has no middle. Padding by k // 2 on both sides gives one row and one column too many, and the picture
+# comes out moved by half a pixel; cut to size, it is moved by a whole one. Subtracted from the original, a shift shows
+# as relief.
 
 even = np.full((4, 4), 1 / 16, "float32")
 moved = jj.conv(grey[None], even[None, None], padding=2, boundary="edge")[0, :300, :360]
@@ -67,8 +70,8 @@ beside(("padding 2, cut: difference", grey - moved, both), ("same: difference", 
 # Layouts mixed up
 # ----------------
 #
-# A picture of rows, columns, colours reshaped to colours, rows, columns has the right shape and the wrong pixels: nine small pictures, interlaced.
-# ``transpose`` moves axes, ``reshape`` only cuts the same row of numbers elsewhere.
+# A picture of rows, columns, colours reshaped to colours, rows, columns has the right shape and the wrong pixels: nine
+# small pictures, interlaced. ``transpose`` moves axes, ``reshape`` only cuts the same row of numbers elsewhere.
 
 wrong = photo.reshape(3, *photo.shape[:2])
 beside(
@@ -81,8 +84,8 @@ beside(
 # Bytes that overflow
 # -------------------
 #
-# Sums of bytes do not fit into bytes. NumPy wraps without a word: 250 + 10 is 4. ``image.filter`` computes wider, rounds and saturates; ``conv`` returns
-# int64 unless told otherwise.
+# Sums of bytes do not fit into bytes. NumPy wraps without a word: 250 + 10 is 4. ``image.filter`` computes wider,
+# rounds and saturates; ``conv`` returns int64 unless told otherwise.
 
 sharpen = jj.image.kernels.sharpen.astype("int8")
 bytes_ = photo.transpose(2, 0, 1)[:, None]
@@ -117,9 +120,9 @@ beside(
 # The chequerboard of transposed convolutions
 # -------------------------------------------
 #
-# Where the kernel's size is no multiple of the stride, some outputs get more copies than others, and a pattern appears that no later layer quite
-# removes. A constant input shows it: every output should be equal. The remedy is a size that the stride divides, or resizing first and a convolution
-# after.
+# Where the kernel's size is no multiple of the stride, some outputs get more copies than others, and a pattern appears
+# that no later layer quite removes. A constant input shows it: every output should be equal. The remedy is a size that
+# the stride divides, or resizing first and a convolution after.
 
 flat = np.ones((1, 1, 8, 8))
 shades = {"vmin": 0, "vmax": 4, "cmap": "Blues"}
@@ -132,8 +135,9 @@ beside(
 # Scaled twice, or not at all
 # ---------------------------
 #
-# Networks want pictures as they were trained: bytes divided by 255, or with a mean taken off. Scaled twice, a picture is almost black to them, and the
-# answer is that for a black picture, whatever was shown. No error is raised; the probabilities are merely those of nothing.
+# Networks want pictures as they were trained: bytes divided by 255, or with a mean taken off. Scaled twice, a picture
+# is almost black to them, and the answer is that for a black picture, whatever was shown. No error is raised; the
+# probabilities are merely those of nothing.
 
 nn = jj.nn
 train, test = jj.data.load("digits")
@@ -148,7 +152,8 @@ for name, seen in (("as trained", once), ("scaled twice", once / 16), ("not scal
 # Smaller without a blur
 # ----------------------
 #
-# Every fourth pixel of a picture with fine detail makes patterns that are not there; see :ref:`sphx_glr_pages_a_operator_plot_a06_stride.py`.
+# Every fourth pixel of a picture with fine detail makes patterns that are not there; see
+# :ref:`sphx_glr_pages_a_operator_plot_a06_stride.py`.
 
 hair = grey[60:260, 100:340]
 beside(

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from juanji.nn import arithmetic, layouts, ops
+from juanji.nn import ops
 from juanji.nn.formats import onnx_folding
 from juanji.nn.formats.onnx_building import Call, Known, Value
 from juanji.nn.moves import Flatten, Pad, Reshape
 from juanji.nn.norms import Dropout
 from juanji.nn.operator import Operator
-from juanji.nn.reductions import Reduce
+from juanji.nn.operators import arithmetic, layouts
+from juanji.nn.operators.reductions import Reduce
 
 Values = tuple[Value, ...]
 BOUNDARIES = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}

@@ -16,10 +16,10 @@ import numpy as np
 
 from juanji.errors import FormatError
 from juanji.nn.formats.onnx_files import Array, FileNode
-from juanji.nn.layouts import ToFloat
 from juanji.nn.moves import Constant
 from juanji.nn.nodes import Node, named
 from juanji.nn.operator import Operator, Run, Shape
+from juanji.nn.operators.layouts import ToFloat
 from juanji.nn.pools import Unpool
 
 PLURAL = {"float": "floats", "integer": "integers", "places": "places of a pooling"}

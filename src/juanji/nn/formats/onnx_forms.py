@@ -9,9 +9,10 @@ import numpy as np
 
 from juanji import boundary as boundaries
 from juanji.describe import Activation, parse_boundaries, parse_padding, per_axis
-from juanji.nn import arithmetic, layouts, moves, norms, ops, pools, recurrent, reductions, resampling, response_norm
+from juanji.nn import moves, norms, ops, pools
 from juanji.nn.formats.onnx_writing import Place
 from juanji.nn.operator import Operator, Run, Shape
+from juanji.nn.operators import arithmetic, layouts, recurrent, reductions, resampling, response_norm
 from juanji.pooling import window_weights
 from juanji.windows import Pooling, bins
 

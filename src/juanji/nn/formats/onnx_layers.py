@@ -12,12 +12,12 @@ import numpy as np
 from juanji.nn import ops, pools
 from juanji.nn.formats.onnx_building import Call, Flowing, Known, NeedsShapes, Value
 from juanji.nn.formats.onnx_files import Array
-from juanji.nn.layouts import Transpose
 from juanji.nn.moves import Resize
 from juanji.nn.norms import BatchNorm, GroupNorm, LayerNorm
-from juanji.nn.recurrent import GRU, LSTM
-from juanji.nn.resampling import COORDINATES, ROUNDINGS, Resample
-from juanji.nn.response_norm import LocalResponseNorm
+from juanji.nn.operators.layouts import Transpose
+from juanji.nn.operators.recurrent import GRU, LSTM
+from juanji.nn.operators.resampling import COORDINATES, ROUNDINGS, Resample
+from juanji.nn.operators.response_norm import LocalResponseNorm
 
 Values = tuple[Value, ...]
 Sides = tuple[tuple[int, int], ...]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from juanji.nn import arithmetic, ops
+from juanji.nn import ops
 from juanji.nn.formats import onnx_arrays as arrays
 from juanji.nn.formats import onnx_layers as layers
 from juanji.nn.formats.onnx_building import Call, Value
+from juanji.nn.operators import arithmetic
 
 TRANSLATORS: dict[str, Callable[[Call], tuple[Value, ...]]] = {
     # Layers

@@ -68,6 +68,7 @@ def get(
 
     Raises ArgumentError for an unknown name, FileError for weights that are missing or damaged, ShapeError for those that do not fit.
 
+    >>> import numpy as np
     >>> get("lenet-5")(np.zeros((2, 1, 28, 28), np.float32)).shape
     (2, 10)
     """

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from juanji.nn.history import shown
+from juanji.nn.training.history import shown
 
 SHOWN_EVERY = 0.1  # seconds
 

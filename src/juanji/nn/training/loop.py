@@ -22,20 +22,20 @@ from juanji.data.augment import Augmentation
 from juanji.data.batches import Batches, Indexed
 from juanji.data.samples import Samples
 from juanji.errors import ArgumentError, DivergedError, ExtraError
-from juanji.nn.clipping import Clip
-from juanji.nn.curves import draw_curves
-from juanji.nn.evaluation import evaluate, only_output
-from juanji.nn.finite import all_finite, culprit
 from juanji.nn.graph import Graph
-from juanji.nn.history import History
-from juanji.nn.interrupts import postponed
 from juanji.nn.losses import Loss, loss_of
-from juanji.nn.metrics import Metric, metrics_of
-from juanji.nn.optim import SGD, Optimizer
-from juanji.nn.progress import Display
-from juanji.nn.run_folder import Checkpoint, RunFolder, plain
-from juanji.nn.schedules import Schedule
-from juanji.nn.training_form import training_form
+from juanji.nn.training.clipping import Clip
+from juanji.nn.training.curves import draw_curves
+from juanji.nn.training.evaluation import evaluate, only_output
+from juanji.nn.training.finite import all_finite, culprit
+from juanji.nn.training.form import training_form
+from juanji.nn.training.history import History
+from juanji.nn.training.interrupts import postponed
+from juanji.nn.training.metrics import Metric, metrics_of
+from juanji.nn.training.optim import SGD, Optimizer
+from juanji.nn.training.progress import Display
+from juanji.nn.training.run_folder import Checkpoint, RunFolder, plain
+from juanji.nn.training.schedules import Schedule
 
 Array = npt.NDArray[Any]
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from juanji.convolution import plan
 from juanji.gradients import transposed_plan
-from juanji.nn.fusing import Stage
+from juanji.nn.inference.fusing import Stage
 from juanji.nn.moves import Constant, Flatten, Reshape, Resize
 from juanji.nn.norms import BatchNorm
 from juanji.nn.operator import Array, Run, Shape

@@ -27,7 +27,10 @@ Linear = Conv | ConvTranspose | Dense
 
 @dataclass
 class Stage:
-    """A node with its arrays, which are replaced by what they become when more is folded in. activation: a dense layer's, or relu of a sum."""
+    """A node with its arrays, which are replaced by what they become when more is folded in.
+
+    activation: that of a dense layer, or relu behind a sum.
+    """
 
     name: str
     op: Operator

@@ -10,7 +10,7 @@ import numpy as np
 from juanji.errors import ArgumentError
 from juanji.extras import optional
 from juanji.nn.formats.atomic import atomic_write
-from juanji.nn.history import History
+from juanji.nn.training.history import History
 
 
 def draw_curves(history: History, path: str | os.PathLike[str]) -> None:

@@ -9,7 +9,7 @@ from juanji.data.batches import Batches, Indexed
 from juanji.errors import ArgumentError
 from juanji.nn.graph import Graph
 from juanji.nn.losses import Loss, loss_of
-from juanji.nn.metrics import Metric, Tally, metrics_of
+from juanji.nn.training.metrics import Metric, Tally, metrics_of
 
 
 def evaluate(

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from juanji.jit.memory import empty_aligned
-from juanji.nn.fusing import Stage
+from juanji.nn.inference.fusing import Stage
+from juanji.nn.inference.steps import Step, canonical, laid, lies, step
 from juanji.nn.operator import Array, Shape
-from juanji.nn.steps import Step, canonical, laid, lies, step
 from juanji.spec import LAYOUTS
 
 LINE = 64  # bytes that values in memory start at multiples of
@@ -149,7 +149,9 @@ def _made(
     stages: Iterable[Stage], shapes: Mapping[str, Shape], layout: str, outputs: Mapping[str, str], dtype: np.dtype[Any], threads: int | None
 ) -> Program:
     stages = tuple(stages)
-    steps = tuple(step(stage, [shapes[name] for name in stage.inputs], shapes[stage.outputs[0]], layout, dtype, threads) for stage in stages)
+    steps = tuple(
+        step(stage, [shapes[name] for name in stage.inputs], shapes[stage.outputs[0]], layout, dtype, threads) for stage in stages
+    )
     begins, size = _places(stages, steps, shapes, set(outputs.values()), dtype.itemsize)
     return Program(stages, steps, shapes, layout, begins, size, dtype)
 

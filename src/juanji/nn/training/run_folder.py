@@ -26,7 +26,7 @@ import numpy.typing as npt
 from juanji.errors import ArgumentError, FileError
 from juanji.nn.formats import safetensors_files
 from juanji.nn.formats.atomic import atomic_write, remove_parts
-from juanji.nn.history import History
+from juanji.nn.training.history import History
 
 Array = npt.NDArray[Any]
 RECORD, VERSION = "juanji.training", 1

@@ -1,0 +1,1 @@
+"""Operators that networks from files need beyond those of ops, pools, norms and moves."""
