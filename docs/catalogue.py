@@ -65,7 +65,7 @@ def update(name: str, template: Catalog, known: dict[str, str]) -> list[str]:
         message.locations = []
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
-        write_po(file, catalogue, width=140, omit_header=False, sort_output=name == WORDS)
+        write_po(file, catalogue, width=140, omit_header=True, sort_output=name == WORDS)
     return [str(message.id) for message in catalogue if message.id and (not message.string or message.fuzzy)]
 
 

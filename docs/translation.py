@@ -354,8 +354,8 @@ def check(topic: str, library: str, ours: Made, theirs: Made) -> None:
 
 def plain(a: Array, k: Array, **arguments: Any) -> Array:
     """conv of one channel."""
-    y: Array = jj.conv(a[None, None], k[None, None], **arguments)
-    return y[0, 0]
+    y: Array = jj.conv(a[None, None], k[None, None], **arguments)[0, 0]
+    return y
 
 
 def padded(a: Array, amount: Any, boundary: Any) -> Array:

@@ -1,7 +1,7 @@
 """What is lost without the nonlinearity, and what dropout is for.
 
     python examples/nonlinearity.py             three seeds
-    python examples/nonlinearity.py --short     a few digits, one seed
+    python examples/nonlinearity.py --short     a few digits, one seed: too few to tell
 
 A convolution, a mean over windows and a dense layer are linear, and so is any number of them in a row: together they can do no more than
 one dense layer. A function that is not linear between them, the second of the three stages of a typical layer (convolution, activation,
@@ -45,7 +45,7 @@ def main() -> None:
     digits, test = data.load("mnist")
     many, few, epochs, passes, seeds = 10_000, 500, 3, 40, given.seeds
     if given.short:
-        test, many, few, epochs, passes, seeds = test[:1000], 3000, 200, 2, 10, given.seeds[:1]
+        test, many, few, epochs, passes, seeds = test[:1000], 1500, 200, 2, 10, given.seeds[:1]
 
     for name, activation in ACTIVATIONS.items():
         found = [right(network(activation, seed), digits[:many], test, epochs, seed) for seed in seeds]

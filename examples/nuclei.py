@@ -6,7 +6,7 @@
 
 There is one labelled picture, so a small U-Net learns from its upper half and is judged on the lower one, which it has not seen. Windows
 of 64×64 are cut out and mirrored at random while it learns; afterwards the half picture goes through it as a whole, because a network of
-convolutions takes any size.
+convolutions takes other sizes than those it learnt from; this one halves them three times, so they must be multiples of 8.
 
     mask          one score at each pixel, and its sigmoid is the probability of "nucleus"
     three classes a softmax over background, border and inside at each pixel; the border keeps nuclei apart that touch

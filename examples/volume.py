@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", help="a picture file for the middle layer of the unseen part")
     given = parser.parse_args()
     samples, unseen = data.load("nuclei3d", test_fraction=1 / 3)
-    iterations, seeds = (30, given.seeds[:1]) if given.short else (200, given.seeds)
+    iterations, seeds = (20, given.seeds[:1]) if given.short else (200, given.seeds)
 
     level, truth = best_threshold(samples), unseen.y[0] > 0
     print(f"{samples.x.shape[2:]} voxels to learn from, {truth.shape} to test; where a nucleus is, intersection over union")
@@ -67,7 +67,8 @@ def main() -> None:
     if given.output:
         middle = len(truth) // 2
         grey = unseen.x[0, 0, middle] / unseen.x[0, 0, middle].max()
-        layers = np.concatenate([grey, truth[middle], found[middle]])
+        line = np.full((1, grey.shape[1]), 0.5)
+        layers = np.concatenate([grey, line, truth[middle], line, found[middle]])
         image.write(given.output, np.kron((layers * 255).astype(np.uint8), np.ones((6, 6), np.uint8)))
         print(f"{given.output}: layer {middle} of the unseen part, what is there, what was found")
 

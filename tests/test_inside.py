@@ -429,5 +429,5 @@ def test_steps_are_those_of_torch(layer: str) -> None:
 )
 def test_later_layers_look_for_coarser_patterns(name: str, layers: tuple[str, ...]) -> None:
     net = nn.models.get(name, weights="pretrained")
-    measured = [inside.frequency(net, layer, 12, size=64, jitter=2, fourier=True) for layer in layers]
+    measured = [inside.frequency(net, layer, 16, size=64, jitter=4, variation=0.05, drop=False) for layer in layers]
     assert measured[-1].frequency < measured[0].frequency

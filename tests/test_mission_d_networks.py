@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import runpy
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -154,29 +152,3 @@ def test_d9_the_small_reference_network() -> None:
 
 
 # On real data --------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def recipes() -> dict[str, Callable[[int], nn.History]]:
-    found: dict[str, Callable[[int], nn.History]] = runpy.run_path(str(EXAMPLES / "accuracies.py"))["RECIPES"]
-    return found
-
-
-def accuracy(history: nn.History) -> float:
-    return history.epochs[-1]["validation_accuracy"]
-
-
-@pytest.mark.slow
-@needs_data
-@pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize(("name", "least"), [("digits", 0.99), ("gunpoint", 0.95), ("basicmotions", 0.9)])
-def test_accuracies_on_real_data(recipes: dict[str, Callable[[int], nn.History]], name: str, least: float, seed: int) -> None:
-    assert accuracy(recipes[name](seed)) >= least
-
-
-@pytest.mark.slow
-@needs_data
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_colour_pictures_against_a_linear_classifier(recipes: dict[str, Callable[[int], nn.History]], seed: int) -> None:
-    linear = max(line["validation_accuracy"] for line in recipes["colour_linear"](seed).epochs)
-    assert accuracy(recipes["colour"](seed)) >= linear + 0.15

@@ -125,6 +125,11 @@ def test_equal_seeds_give_equal_starts_and_layers_do_not_disturb_each_other() ->
     assert (short["conv1.weight"] != other["conv1.weight"]).any()
 
 
+def test_a_seed_below_0_is_refused() -> None:
+    with pytest.raises(ArgumentError, match=r"seed \(=-1\) must be an integer from 0 on"):
+        nn.Sequential(nn.Conv(4, 3), shape=(3, 8, 8), seed=-1).build()
+
+
 def test_initialisers() -> None:
     def start(value: object) -> np.ndarray:
         return nn.Sequential(nn.Conv(64, 3, weight=value), shape=(32, 8, 8)).parameters["conv1.weight"]  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,11 @@ def test_reports_refuse(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_needs_no_matplotlib(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.colors", None)
     image.write(tmp_path / "photo.png", DIGIT)
     digits().save(tmp_path / "net.safetensors")
     network, photo, out = str(tmp_path / "net.safetensors"), str(tmp_path / "photo.png"), str(tmp_path / "report.html")
@@ -214,8 +219,6 @@ def test_figures_refuse() -> None:
 
 
 def test_a_figure_without_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"pip install 'juanji\[show\]'"):
         show.kernels(digits())

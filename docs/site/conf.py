@@ -1,5 +1,6 @@
 """The site's configuration. `python docs/build.py` copies this folder for each language, adds the pages that are made, and builds it."""
 
+import html
 import os
 import re
 import sys
@@ -95,5 +96,18 @@ def _say_what_was_left_out(app: Any, name: str, source: list[str]) -> None:
         source[0] = source[0][: title.end()] + note + source[0][title.end() :]
 
 
+def _name_thumbnails(app: Any, name: str, source: list[str]) -> None:
+    """In Chinese: the titles under thumbnails and the texts over them, which the gallery writes as HTML that Sphinx does not translate."""
+    if name.startswith("pages/") and name.endswith("index"):
+        known = gallery_figures.catalogues(Path(locale_dirs[0]))
+        source[0] = re.sub(
+            r'(?<=sphx-glr-thumbnail-title">)[^<]+|(?<=tooltip=")[^"]+',
+            lambda found: html.escape(known.get(html.unescape(found[0]), html.unescape(found[0]))),
+            source[0],
+        )
+
+
 def setup(app: Any) -> None:
+    if CHINESE:
+        app.connect("source-read", _name_thumbnails)
     app.connect("source-read", _say_what_was_left_out)

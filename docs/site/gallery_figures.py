@@ -5,6 +5,7 @@ figure is taken; numbers, names of arguments and what is not in the catalogue st
 """
 
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,15 @@ from matplotlib import pyplot as plt
 from matplotlib.text import Text
 from sphinx_gallery.scrapers import matplotlib_scraper
 
+from juanji.show.words import words
+
 HERE = Path(__file__).resolve().parent
-CHINESE_FONTS = ("Noto Sans CJK SC", "Source Han Sans SC", "WenQuanYi Micro Hei", "Microsoft YaHei", "SimHei", "PingFang SC", "Heiti TC")
 STYLE = {
     "figure.dpi": 110,
     "figure.constrained_layout.use": True,
     "font.size": 10,
     "axes.titlesize": 10.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
+    "axes.edgecolor": "#a4abb3",
     "axes.prop_cycle": matplotlib.cycler(color=["#2f7fc1", "#d9791b", "#3a3f4a", "#c2124f", "#6aa84f"]),
     "image.cmap": "gray",
     "image.interpolation": "nearest",
@@ -39,19 +40,27 @@ def reset(_: dict[str, Any], __: str) -> None:
     plt.close("all")
     plt.rcdefaults()
     plt.rcParams.update(STYLE)
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    plt.rcParams["font.family"] = ["DejaVu Sans", *(name for name in CHINESE_FONTS if name in installed)]
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a Chinese font may have no bold letters
+    font = words("zh").font  # the one that jj.show draws Chinese with
+    if font:
+        font_manager.fontManager.addfont(font)
+        plt.rcParams["font.family"] = ["DejaVu Sans", font_manager.FontProperties(fname=font).get_name()]
+
+
+def catalogues(locale: Path, files: str = "*.po") -> dict[str, str]:
+    """The Chinese of every message of some catalogues."""
+    found = {}
+    for path in sorted((locale / "zh_CN" / "LC_MESSAGES").rglob(files)):
+        with path.open("rb") as file:
+            found |= {str(message.id): str(message.string) for message in read_po(file) if message.id and message.string}
+    return found
 
 
 class Scraper:
     """matplotlib's scraper, after the words of every figure have been translated."""
 
     def __init__(self, chinese: bool, locale: Path) -> None:
-        self.catalogue: dict[str, str] = {}
-        path = locale / "zh_CN" / "LC_MESSAGES" / "figures.po"
-        if chinese and path.exists():
-            with path.open("rb") as file:
-                self.catalogue = {str(m.id): str(m.string) for m in read_po(file) if m.id and m.string}
+        self.catalogue = catalogues(locale, "figures.po") if chinese else {}
         self.drawn = None if chinese else HERE / "words-drawn.json"
 
     def __repr__(self) -> str:

@@ -30,7 +30,7 @@ _HOME = {
     "threads": "juanji.run",
     "JuanjiError": "juanji.errors",
 }
-_MODULES = ("data", "errors", "explain", "image", "nn", "signal", "reference", "show")
+_MODULES = ("data", "errors", "explain", "image", "inside", "nn", "signal", "reference", "show")
 
 __all__ = [*_HOME, *_MODULES]
 

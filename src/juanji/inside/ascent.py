@@ -12,7 +12,7 @@ Variants. jitter: each step sees the picture shifted by up to so many pixels, in
 decay, variation: after each step the picture is drawn towards its grey, and towards its neighbours' mean (the descent on the sum of
 squared differences between neighbours). fourier: the picture is described by its spectrum, scaled as 1/f like those of photographs.
 With F the unitary Fourier transform and S that scale, x = F⁻¹(S·c); the gradient in c is S·F(g), and a step along it moves x by
-F⁻¹(S²·F(g)): the gradient seen through a filter of 1/f². No coefficients need be kept. The noise at the start is that of c, so S·F of it.
+F⁻¹(S²·F(g)): the gradient seen through a filter of 1/f². No coefficients need be kept. The noise at the start is that of c.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from juanji.nn.preprocessing import BYTES
 Array = npt.NDArray[Any]
 Progress = Callable[[int, int], None]  # how much is done, of how much
 
-GREY, NOISE = 128.0, 20.0
+GREY, NOISE, SOFT_NOISE = 128.0, 20.0, 2.0  # the latter with fourier, where it lies in the coarse waves that the eye sees
 SMALLEST = 1e-5
 BATCH = 8  # pictures that climb together
 MOST, COLUMNS, MARGIN = 64, 8, 5  # of a sheet
@@ -44,7 +44,7 @@ class Maximised:
     """What the filters of a layer look for, by falling activation.
 
     filters (n), activations (n): the mean activation before the last step; pictures (n, H, W, C), in grey levels. dead: filters left
-    out because their activation was not above zero.
+    out because their activation was not above zero, by number.
     """
 
     layer: str
@@ -91,6 +91,7 @@ def maximise(
     decay: float = 0.0,
     variation: float = 0.0,
     fourier: bool = False,
+    drop: bool = True,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Maximised:
@@ -98,8 +99,8 @@ def maximise(
 
     filters: how many, from the first, or which. start: "noise" or "grey". step: in grey levels; the climb itself goes on behind the
     network's preprocessing, where a grey level is 1 / deviation. A picture depends on the seed and its filter, not on the others.
-    jitter (pixels), decay (0 to 1), variation (0 to 0.25), fourier: variants that look smoother; see above. progress: called with
-    the steps done and their number.
+    jitter (pixels), decay (0 to 1), variation (0 to 0.25), fourier: variants that look smoother; see above. drop: whether filters are
+    left out whose activation is not above zero after all. progress: called with the steps done and their number.
 
     Raises ArgumentError for layers and filters that there are not, ShapeError for sizes too small for the network.
 
@@ -135,13 +136,13 @@ def maximise(
         pictures.append(x.astype(np.float32))
         activations.append(reached)
     whole, reached = np.concatenate(pictures), np.concatenate(activations)
-    order = [i for i in np.argsort(-reached, kind="stable") if reached[i] > 0]
+    order = [i for i in np.argsort(-reached, kind="stable") if reached[i] > 0 or not drop]
     return Maximised(
         layer,
         tuple(wanted[i] for i in order),
         reached[order],
         np.stack([channels_last(whole[i]) for i in order]) if order else np.zeros((0, size, size, channels), np.float32),
-        tuple(number for number, value in zip(wanted, reached, strict=True) if not value > 0),
+        tuple(number for number, value in zip(wanted, reached, strict=True) if drop and not value > 0),
     )
 
 
@@ -159,8 +160,8 @@ def _wanted(filters: int | Sequence[int], features: int, layer: str) -> list[int
 def _start(kind: str, shape: tuple[int, ...], softness: Array | None, seed: int, number: int) -> Array:
     if kind == "grey":
         return np.full(shape, GREY)
-    noise = NOISE * (np.random.default_rng([seed, number]).random(shape) - 0.5)
-    return GREY + (noise if softness is None else _seen_through(np.sqrt(softness), noise))
+    noise = np.random.default_rng([seed, number]).random(shape) - 0.5
+    return GREY + (NOISE * noise if softness is None else SOFT_NOISE * _seen_through(np.sqrt(softness), noise))
 
 
 def _softness(size: int) -> Array:

@@ -63,6 +63,7 @@ from juanji.nn.ops import (
     Tanh,
 )
 from juanji.nn.pools import AdaptivePool, AvgPool, GlobalPool, LpPool, MaxPool, PyramidPool, Unpool, WeightedPool
+from juanji.nn.predicting import Prediction, predict
 from juanji.nn.preprocessing import Preprocessing
 from juanji.nn.shaped import ShapedGraph
 from juanji.nn.tape import Gradients, Tape
@@ -116,6 +117,7 @@ __all__ = [
     "OPERATORS",
     "Operator",
     "Pad",
+    "Prediction",
     "Preprocessing",
     "PyramidPool",
     "ReLU",
@@ -131,6 +133,7 @@ __all__ = [
     "Unpool",
     "WeightedPool",
     "huber",
+    "predict",
     "sigmoid_cross_entropy",
     "softmax_cross_entropy",
     "squared_error",

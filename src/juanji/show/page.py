@@ -31,6 +31,7 @@ img, svg {{ display: block; width: 100%; height: auto; }}
 .scroll {{ overflow-x: auto; }}
 .bars {{ border-collapse: collapse; width: 100%; }}
 .bars td {{ padding: 0.3rem 0; }}
+.bars td:first-child {{ width: 100%; }}
 .bars td + td {{ text-align: right; padding-left: 1rem; font-variant-numeric: tabular-nums; white-space: nowrap; vertical-align: top; }}
 .bars i {{ display: block; height: 0.4rem; border-radius: 0.2rem; background: {POSITIVE}; min-width: 2px; }}
 .layers {{ border-collapse: collapse; font-size: 0.82rem; white-space: nowrap; font-variant-numeric: tabular-nums; }}
@@ -50,13 +51,15 @@ footer {{ margin: 3rem 0 1rem; padding-top: 0.75rem; border-top: 1px solid var(-
 """
 
 
-def page(title: str, language: str, parts: Iterable[str], foot: str) -> str:
-    """The whole file."""
+def page(title: str, language: str, parts: Iterable[str], foot: str, *, crisp: bool = False) -> str:
+    """The whole file. crisp: whether pixels of pictures stay squares where they are enlarged."""
     tongue, body = {"zh": "zh-Hans"}.get(language, language), "\n".join(parts)
+    main = "<main class=crisp>" if crisp else "<main>"
     return (
         f'<!DOCTYPE html>\n<html lang="{tongue}"><head><meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
-        f"<style>{STYLE}</style></head>\n<body><main>\n<h1>{escape(title)}</h1>\n{body}\n<footer>{escape(foot)}</footer></main></body></html>\n"
+        f"<style>{STYLE}</style></head>\n<body>{main}\n<h1>{escape(title)}</h1>\n{body}\n"
+        f"<footer>{escape(foot)}</footer></main></body></html>\n"
     )
 
 

@@ -5,8 +5,8 @@ from juanji.messages import LANGUAGES
 TABLE = {  # key: (English, Chinese)
     "title": ("Inside {network}", "{network} 的内部"),
     "network": ("the network", "网络"),
-    "made": ("Made by juanji {version} in {seconds:.0f} s. Every picture is computed from this network and this photo.",
-             "由 juanji {version} 生成，用时 {seconds:.0f} 秒。所有图片都由此网络与此照片计算得出。"),
+    "made": ("Made by juanji {version} in {seconds:.1f} s. Every picture is computed from this network and this photo.",
+             "由 juanji {version} 生成，用时 {seconds:.1f} 秒。所有图片都由此网络与此照片计算得出。"),
     "seen": ("The photo as the network sees it, {size}", "网络看到的照片，{size}"),
     "says": ("What it says", "网络的回答"),
     "mask": ("For every pixel a probability", "每个像素的概率"),
@@ -32,7 +32,7 @@ TABLE = {  # key: (English, Chinese)
     "maps": ("Feature maps", "特征图"),
     "maps.note": ("Of each layer the maps that vary most, on a scale of its own: blue above 0, orange below; 0 is the page itself.",
                   "每层变化最大的特征图，各层有自己的色标：蓝色大于 0，橙色小于 0，0 为页面底色。"),
-    "maps.stage": ("Maps of {size} ({count} layers)", "{size} 的特征图（{count} 层）"),
+    "maps.stage": ("Maps of {size}, layers: {count}", "{size} 的特征图（{count} 层）"),
     "maps.layer": ("{shown} of {count} maps, {low} … {high}", "{count} 张中的 {shown} 张，{low} … {high}"),
     "deconvnet": ("What the strongest activations saw", "最强激活看到了什么"),
     "deconvnet.note": ("At the left the part of the photo under each unit, at the right its activation sent back to the pixels, "
@@ -43,8 +43,6 @@ TABLE = {  # key: (English, Chinese)
     "maximise.note": ("Pictures that raise the mean activation of one filter each, climbed from grey, in {steps} steps. "
                       "Filters with the same letter show nearly one texture, turned by the angle.",
                       "从灰色出发，经 {steps} 步梯度上升，使单个滤波器平均激活增大的图片。字母相同者纹理几乎相同，角度为相对旋转。"),
-    "maximise.dead": ("Left out because they could not be raised above 0: {count}.", "未能升到 0 以上而略去的滤波器：{count} 个。"),
-    "maximise.none": ("No filter of this layer could be raised above 0.", "该层没有滤波器能升到 0 以上。"),
     "frequency": ("How fine, how directed", "粗细与方向"),
     "frequency.note": ("Of these pictures: the mean spatial frequency, and how much they keep to one direction "
                        "(1 is a single direction, 0 none).",
@@ -52,7 +50,7 @@ TABLE = {  # key: (English, Chinese)
     "frequency.cycles": ("cycles per pixel", "周期/像素"),
     "frequency.selectivity": ("orientation selectivity", "方向选择性"),
     "layers": ("All layers", "所有层"),
-    "layers.count": ("{count} layers", "共 {count} 层"),
+    "layers.count": ("Layers: {count}", "共 {count} 层"),
     "layers.note": ("{parameters} parameters, {macs} multiply-adds.", "{parameters} 个参数，{macs} 次乘加。"),
     "layers.head": ("layer|kind|output|parameters|multiply-adds|field|stride|padding", "层|类型|输出|参数|乘加|感受野|步幅|填充"),
 }  # fmt: skip

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -45,10 +45,11 @@ Array = npt.NDArray[Any]
 Progress = Callable[[float], None]  # the share that is done
 
 LARGEST = 256  # pixels along a photo, for networks that take any size
+SMALL = 100  # pixels along a photo, below which they are shown as squares
 TILE, COLUMNS = 56, 8  # of a feature map, in pixels
 PATCH = 72
 CLIMBED, STEPS, FILTERS = 96, 20, 16  # side, steps and number of the pictures that maximise
-JITTER = 4
+VARIANT: dict[str, Any] = {"jitter": 4, "variation": 0.05}
 KERNELS = 64
 MOST_ROWS = 40  # of the table of layers, that are shown without a click
 SHARES = {"answer": 0.05, "why": 0.3, "fields": 0.03, "kernels": 0.01, "maps": 0.1, "deconvnet": 0.12, "maximise": 0.34, "layers": 0.05}
@@ -77,7 +78,8 @@ def report(net: Graph, photo: npt.ArrayLike, path: str | os.PathLike[str], *, na
     made = _Report(net, x, picture, predict(net, photo), stages, say, filters, progress or (lambda share: None))
     title = say("title", network=name or say("network"))
     parts = list(made.parts())
-    whole = page.page(title, language, parts, say("made", version=__version__, seconds=time.monotonic() - begun))
+    foot = say("made", version=__version__, seconds=time.monotonic() - begun)
+    whole = page.page(title, language, parts, foot, crisp=max(picture.shape[:2]) < SMALL)
     with atomic_write(path) as file:
         file.write(whole.encode())
 
@@ -166,8 +168,8 @@ class _Report:
         say, shapes = self.say, with_maps(self.net, self.x.shape[1:], activated=True)
         values = self.net.features(self.x, shapes)
         groups: list[str] = []
-        for size, layers in groupby(shapes, lambda layer: shapes[layer][1:]):
-            names = list(layers)
+        for size in dict.fromkeys(shape[1:] for shape in shapes.values()):
+            names = [layer for layer, shape in shapes.items() if shape[1:] == size]
             body = page.grid((self._maps_of(layer, values.pop(layer)[0]) for layer in names), "20rem")
             groups.append(page.folded(say("maps.stage", size=by(size), count=len(names)), body, open_=len(groups) < 2))
             self._within("maps", 1 - len(values) / len(shapes))
@@ -175,7 +177,9 @@ class _Report:
 
     def _maps_of(self, layer: str, maps: Array) -> str:
         chosen = liveliest(maps, 2 * COLUMNS)
-        sheet = stitched([sized(maps[i].astype(np.float32), TILE) for i in chosen], COLUMNS, 3)
+        tiles = [sized(maps[i].astype(np.float32), TILE) for i in chosen]
+        blank = np.full_like(tiles[0], np.nan)  # of layers with few maps the tiles are as large as of others
+        sheet = stitched([*tiles, *[blank] * max(0, COLUMNS - len(tiles))], COLUMNS, 3)
         low, high = (f"{value:.3g}".replace("-", "−") for value in (maps.min(), maps.max()))
         caption = self.say("maps.layer", shown=len(chosen), count=len(maps), low=low, high=high)
         return page.figure(embedded.painted(sheet, bright(maps[chosen])), caption, bold=layer)
@@ -199,16 +203,14 @@ class _Report:
         say, sheets, means = self.say, [], []
         for number, layer in enumerate(self.stages):
             found = maximise(
-                self.net, layer, self.filters, size=min(CLIMBED, *self.x.shape[2:]), steps=STEPS, jitter=JITTER, fourier=True,
+                self.net, layer, self.filters, size=min(CLIMBED, *self.x.shape[2:]), steps=STEPS, drop=False, **VARIANT,
                 progress=self._counted("maximise", number / len(self.stages), (number + 1) / len(self.stages)),
             )  # fmt: skip
             means.append(frequency_of(found.pictures, layer))
             groups = lettered(repeated(found))
             tiles = zip(found.filters, np.rint(255 * found.tiles()).astype(np.uint8), strict=False)
             figures = [page.figure(embedded.photo(coloured(tile)), str(f), mark=groups.get(f, "")) for f, tile in tiles]
-            left_out = f"<p>{say('maximise.dead', count=len(found.dead))}</p>" if found.dead and figures else ""
-            body = page.grid(figures, "5.5rem") if figures else f"<p>{say('maximise.none')}</p>"
-            sheets.append(f"<h3>{layer}</h3>{body}{left_out}")
+            sheets.append(f"<h3>{escape(layer)}</h3>{page.grid(figures, '5.5rem')}")
         yield page.section(say("maximise"), say("maximise.note", steps=STEPS), *sheets)
         charts = (
             page.chart(list(self.stages), [mean.frequency for mean in means], say("frequency.cycles")),

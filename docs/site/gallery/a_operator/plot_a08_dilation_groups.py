@@ -53,7 +53,7 @@ figure, axes = plt.subplots(1, 3, figsize=(8.4, 2.9))
 for axis, (groups, title) in zip(axes, ((1, "1 group"), (3, "3 groups"), (6, "6 groups: depthwise")), strict=True):
     w = np.ones((12, 6 // groups, 1))
     met = jj.explain.toeplitz((6, 1), w, groups=groups).coordinates.toarray()
-    axis.imshow(met, "Blues", vmax=1.4)
+    axis.imshow(met, "Blues", vmin=0, vmax=1.4)
     axis.set(title=title, xlabel="channels", ylabel="features", xticks=range(6), yticks=range(0, 12, 2))
 
 # %%

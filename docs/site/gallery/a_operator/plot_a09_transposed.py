@@ -40,7 +40,7 @@ print(jj.explain.output_shape_transpose((1, 1, 2, 2), (1, 1, 3, 3), stride=2, pa
 # **Enlarging a picture.** With stride 2, a kernel of ones 2×2 repeats each pixel; a tent, the product of 1/4, 3/4, 3/4,
 # 1/4 with itself, interpolates between them.
 
-photo = (data.astronaut()[20:120, 170:270].mean(-1) / 255)[None, None]
+photo = (data.astronaut()[70:170, 170:270].mean(-1) / 255)[None, None]
 tent = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 16
 figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.4))
 twice = {"photograph, 100×100": photo, "ones 2×2": jj.conv_transpose(photo, np.ones((1, 1, 2, 2)), stride=2)}

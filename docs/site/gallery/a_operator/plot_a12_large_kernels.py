@@ -16,8 +16,8 @@ nine = np.arange(1.0, 10).reshape(1, 1, 3, 3)
 print(jj.conv(nine, nine))
 
 # %%
-# The likeness of a picture to itself moved by every amount, its *autocorrelation*: the picture is its own kernel.
-# Bricks repeat, and the distance from one bright spot to the next is the size of a brick.
+# The likeness of a picture to itself moved by every amount, its *autocorrelation*: the picture is its own kernel. Rows
+# of bricks repeat, and the distance from one stripe to the next is the width of a row.
 
 wall = data.brick()[::2, ::2].astype("float32")
 wall -= wall.mean()

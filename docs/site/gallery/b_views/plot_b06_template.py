@@ -26,12 +26,12 @@ for name, window in (("like it", alike), ("unlike it", other)):
 # and divides by the sizes: from 1, the template itself at any brightness, over 0 to −1, its negative.
 
 page = data.page().astype("float32")
-template = page[91:106, 107:117]
+template = page[84:97, 106:118]
 likeness = jj.image.match_template(page, template)
 raw = jj.image.match_template(page, template, method="correlation")
 figure, axes = plt.subplots(1, 3, figsize=(11, 2.9))
 axes[0].imshow(page)
-axes[0].add_patch(Rectangle((107, 91), 10, 15, fill=False, ec="#c2124f", lw=1.5))
+axes[0].add_patch(Rectangle((106, 84), 12, 13, fill=False, ec="#c2124f", lw=1.5))
 axes[1].imshow(raw)
 axes[2].imshow(likeness, "PuOr", vmin=-1, vmax=1)
 for axis, title in zip(axes, ("page, template marked", "correlation", "normalised, −1 to 1"), strict=True):
@@ -47,5 +47,5 @@ print(len(places), "found")
 figure, axis = plt.subplots(figsize=(8.4, 4.2))
 axis.imshow(page)
 for row, column in places:
-    axis.add_patch(Rectangle((column - 1, row - 1), 12, 17, fill=False, ec="#c2124f", lw=1.5))
+    axis.add_patch(Rectangle((column, row), 12, 13, fill=False, ec="#c2124f", lw=1.5))
 axis.set(xticks=[], yticks=[])

@@ -40,7 +40,7 @@ for axis, activation in zip(axes, (nn.ReLU, nn.Tanh, nn.Sigmoid, None), strict=T
     net = nn.Sequential(nn.Flatten(), *layers, nn.Dense(2))
     nn.train(net, train, optimizer=nn.Adam(0.02), epochs=30, batch_size=50, quiet=True)
     axis.imshow(net(plane).argmax(1).reshape(120, 120), "PuOr", vmin=-1, vmax=2, extent=(-2.2, 2.2, -2.2, 2.2), origin="lower")
-    axis.scatter(*test.x[::2, :, 0].T, s=3, c=np.where(test.y[::2], "#1f5d94", "#a44d00"))
+    axis.scatter(*test.x[::3, :, 0].T, s=3, c=np.where(test.y[::3], "#1f5d94", "#a44d00"))
     accuracy = nn.evaluate(net, test)["accuracy"]
     axis.set(title=activation.__name__ if activation else "none", xlabel=f"{accuracy:.1%}", xticks=[], yticks=[])
 

@@ -23,12 +23,13 @@ for name, array in (net.parameters | net.buffers).items():
 print(f"accuracy {history.epochs[-1]['validation_accuracy']:.1%}")
 
 # %%
-# One digit's first three maps, before and behind the fixed kernel.
+# The three liveliest maps of one digit, before and behind the fixed kernel.
 
 maps = net.features(test.x[:1], ["relu1", "filter1"])
+liveliest = np.argsort(-maps["relu1"][0].std((1, 2)))[:3]
 figure, axes = plt.subplots(2, 3, figsize=(5.6, 3.8))
 for row, name in zip(axes, ("relu1", "filter1"), strict=True):
-    for axis, feature in zip(row, maps[name][0], strict=False):
-        axis.imshow(feature, "Blues", vmin=0, vmax=maps["relu1"].max())
+    for axis, feature in zip(row, liveliest, strict=True):
+        axis.imshow(maps[name][0, feature], "Blues", vmin=0, vmax=maps["relu1"].max())
         axis.set(xticks=[], yticks=[])
     row[0].set_ylabel(name)

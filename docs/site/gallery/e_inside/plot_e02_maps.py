@@ -26,7 +26,7 @@ figure = jj.show.kernels(net)
 # %%
 # One digit on its way through the layers: convolution, relu, pooling, and again.
 
-figure = jj.show.maps(net, test.x[0, 0], most=8)
+figure = jj.show.maps(net, test.x[0, 0])
 
 # %%
 # The same as stacks. Convolved with 6 and then with 10 kernels, a picture becomes 6 maps and then 10, and each of the

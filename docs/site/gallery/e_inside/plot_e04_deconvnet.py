@@ -21,7 +21,7 @@ photo = data.chelsea()[20:276, 90:346]
 figure = jj.show.deconvnet(net, photo, "conv2_2", strongest=6)
 
 # %%
-# Of a later one. The patches are larger, and the patterns are parts: an eye, whiskers, stripes of fur.
+# Of a later one. The patches are larger, and hold parts: here above all the eyes.
 
 figure = jj.show.deconvnet(net, photo, "conv4_2", strongest=6)
 

@@ -56,15 +56,15 @@ beside(
 # Padding off by one
 # ------------------
 #
-# An even kernel has no middle. Padding by k // 2 on both sides gives one row and one column too many, and the picture
-# comes out moved by half a pixel; cut to size, it is moved by a whole one. Subtracted from the original, a shift shows
-# as relief.
+# One row and one column of padding too many, and a result that is cut to the size it should have: it fits, and is moved
+# by a pixel. Subtracted from the original, the shift shows as relief. Kernels with an even side have no middle, and move
+# a picture by half a pixel wherever they are put.
 
-even = np.full((4, 4), 1 / 16, "float32")
-moved = jj.conv(grey[None], even[None, None], padding=2, boundary="edge")[0, :300, :360]
-right = jj.conv(grey[None], even[None, None], padding="same", boundary="edge")[0]
-both = {"cmap": "PuOr", "vmin": -60, "vmax": 60}
-beside(("padding 2, cut: difference", grey - moved, both), ("same: difference", grey - right, both))
+mean = np.full((1, 1, 3, 3), 1 / 9, "float32")
+right = jj.conv(grey[None], mean, padding=1, boundary="edge")[0]
+moved = jj.conv(grey[None], mean, padding=2, boundary="edge")[0, :300, :360]
+both = {"cmap": "PuOr", "vmin": -50, "vmax": 50}
+beside(("padding 1: difference", grey - right, both), ("padding 2, cut: difference", grey - moved, both))
 
 # %%
 # Layouts mixed up

@@ -113,7 +113,7 @@ def fitted(net: Graph, arrays: Mapping[str, Array], names: Mapping[str, str], so
             raise ShapeError(f"{source} has no {at}, which the network needs")
         if theirs[at].shape != own.shape:
             raise ShapeError(f"{source} has {at} of shape {theirs[at].shape}, but the network needs {own.shape}")
-        found[key] = theirs.pop(at)
+        found[key] = theirs.pop(at).astype(own.dtype)  # a copy that training may write on
     left = [key for key in theirs if not key.endswith(COUNTERS)]
     if left:
         raise ShapeError(f"{source} has {len(left)} arrays that the network has no place for, {left[0]} among them")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 pytest.importorskip("torch")
-from bench.networks import ROWS, Row, measure
+from bench.training import ROWS, Row, measure
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:Using padding='same'")]
 SMALL = {
@@ -26,9 +26,9 @@ def test_both_compute_the_same_and_are_timed(row: Row) -> None:
 
 
 def test_a_network_that_computes_something_else_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench import networks
+    from bench import training
 
-    monkeypatch.setattr(networks, "AGREE", 0.0)
+    monkeypatch.setattr(training, "AGREE", 0.0)
     assert not measure(SMALL["series"], threads=1, iterations=8).agrees
 
 

@@ -1,4 +1,4 @@
-"""python -m bench.networks: an epoch of training beside PyTorch, the same network from the same weights on the same batches.
+"""python -m bench.training: an epoch of training beside PyTorch, the same network from the same weights on the same batches.
 
 Every iteration of `nn.train` is followed by one of PyTorch's, forward, back, and the optimiser's step, so that both meet the same noise;
 what counts is the median of each. The losses of both must agree at first, or the row is wrong; save with dropout, which draws other
@@ -134,7 +134,7 @@ def _torch_step(torch: Any, net: nn.Graph, samples: Samples, batch: int, loss: s
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m bench.networks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m bench.training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="rows whose name contains this")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of both (default 1); set OPENBLAS_NUM_THREADS to the same")
