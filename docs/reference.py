@@ -8,8 +8,8 @@ import juanji as jj
 
 PAGE = Path(__file__).with_name("api.md")
 MODULES = (
-    (jj, "juanji as jj"), (jj.image, "jj.image"), (jj.signal, "jj.signal"), (jj.explain, "jj.explain"), (jj.inside, "jj.inside"), (jj.show, "jj.show"),
-    (jj.data, "jj.data"), (jj.nn, "jj.nn"), (jj.nn.models, "jj.nn.models"),
+    (jj, "juanji as jj"), (jj.image, "jj.image"), (jj.signal, "jj.signal"), (jj.explain, "jj.explain"), (jj.inside, "jj.inside"),
+    (jj.show, "jj.show"), (jj.data, "jj.data"), (jj.nn, "jj.nn"), (jj.nn.models, "jj.nn.models"),
 )  # fmt: skip
 
 
