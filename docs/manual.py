@@ -5,6 +5,7 @@ Docstrings are prose with a line for each argument, `name: what it is`; here the
 
 import inspect
 import re
+import textwrap
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -25,6 +26,7 @@ HEADS = {
     "en": ("# Reference", "Every public function and class, from the package's own documentation. `jj` stands for `juanji`."),
     "zh": ("# 参考手册", "全部公开的函数与类，由源码中的文档生成（原文为英文）。`jj` 即 `juanji`。"),
 }
+WIDTH = 84  # of a signature, so that it fits the page
 ARGUMENT = re.compile(r"([A-Za-z_][\w.]*(?:, [A-Za-z_][\w.]*)*): (.*)")
 
 
@@ -48,7 +50,8 @@ def _members(module: ModuleType) -> Iterator[str]:
     for name in sorted(module.__all__, key=str.lower):
         value = getattr(module, name)
         if reference.documented(value):
-            yield from (f"## {name}", "", "```python", f"{name}{reference.signature(value)}", "```", "")
+            signature = textwrap.fill(f"{name}{reference.signature(value)}", WIDTH, subsequent_indent="    ", break_long_words=False)
+            yield from (f"## {name}", "", "```python", signature, "```", "")
             yield from (*_prose(reference.documentation(value)), "")
 
 

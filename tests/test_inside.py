@@ -149,6 +149,7 @@ def test_variants_raise_the_activation_too() -> None:
         ({"layer": "conv9"}, "must be one of conv1"),
         ({"filters": [4]}, "filter 4 is none of conv1, which has 4"),
         ({"filters": 0}, "filters"),
+        ({"filters": []}, "at least one filter"),
         ({"start": "black"}, "noise or grey"),
         ({"decay": 2.0}, "decay"),
         ({"variation": 0.5}, "variation"),
@@ -421,13 +422,27 @@ def test_steps_are_those_of_torch(layer: str) -> None:
 @pytest.mark.slow
 @with_data
 @pytest.mark.parametrize(
-    ("name", "layers"),
-    [
-        ("vgg16-edges", ("conv1_2", "conv2_2", "conv3_3", "conv4_3")),
-        ("efficientnet-lite0", ("blocks.1.bn0", "blocks.3.bn0", "blocks.5.bn0", "blocks.11.bn0")),
-    ],
+    ("name", "colours", "edges", "patterns"),
+    [("vgg16-edges", "conv1_1", "conv2_2", "conv5_3"), ("efficientnet-lite0", "blocks.1.bn0", "blocks.3.bn0", "blocks.11.bn0")],
 )
-def test_later_layers_look_for_coarser_patterns(name: str, layers: tuple[str, ...]) -> None:
+def test_colours_then_edges_then_patterns(name: str, colours: str, edges: str, patterns: str) -> None:
+    """Early layers look for plain colours, then for fine lines of one direction, later ones for coarser patterns of many."""
     net = nn.models.get(name, weights="pretrained")
-    measured = [inside.frequency(net, layer, 16, size=64, jitter=4, variation=0.05, drop=False) for layer in layers]
-    assert measured[-1].frequency < measured[0].frequency
+    first, second, last = (
+        inside.frequency(net, layer, 16, size=64, jitter=4, variation=0.05, drop=False) for layer in (colours, edges, patterns)
+    )
+    assert first.selectivity < second.selectivity > 1.5 * last.selectivity
+    assert second.frequency > last.frequency
+
+
+@pytest.mark.slow
+@with_data
+def test_the_sheet_of_the_texts() -> None:
+    """Block 5, first convolution, by the recipe; some of its filters only, for its 200 take minutes."""
+    net = nn.models.get("vgg16-edges", weights="pretrained")
+    found = inside.maximise(net, "conv5_1", 16)
+    assert found.sheet().shape == (1059, 1059, 3)
+    assert 8 <= len(found) <= 16
+    fresh = inside.maximise(net, "conv5_1", found.filters, steps=1)
+    before = dict(zip(fresh.filters, fresh.activations, strict=True))
+    assert all(value > 2 * before.get(number, 0) for number, value in zip(found.filters, found.activations, strict=True))

@@ -202,6 +202,17 @@ def test_figures_keep_their_texts_inside(name: str, how: dict[str, Any]) -> None
     plt.close(figure)
 
 
+def test_each_kernel_is_as_deep_as_the_layer_before() -> None:
+    net = nn.Sequential(nn.Conv(6, 5), nn.ReLU(), nn.Conv(10, 5), shape=(3, 32, 32))
+    (axes,) = show.stacked(net, PHOTO, language="en").axes
+    said = [text.get_text() for text in axes.texts]
+    assert said == [
+        "input", "3 × 32×32", "conv1", "6 × 28×28", "6 × kernel 3×5×5", "conv2", "10 × 24×24", "10 × kernel 6×5×5",
+    ]  # fmt: skip
+    assert len(axes.images) == 1 + 6 + 10
+    plt.close("all")
+
+
 def test_figures_refuse() -> None:
     net = digits()
     with pytest.raises(ArgumentError, match="must be one of conv1"):

@@ -98,9 +98,10 @@ def maximise(
     """Pictures that raise the mean activation of a layer's filters, by climbing its gradient from grey.
 
     filters: how many, from the first, or which. start: "noise" or "grey". step: in grey levels; the climb itself goes on behind the
-    network's preprocessing, where a grey level is 1 / deviation. A picture depends on the seed and its filter, not on the others.
-    jitter (pixels), decay (0 to 1), variation (0 to 0.25), fourier: variants that look smoother; see above. drop: whether filters are
-    left out whose activation is not above zero after all. progress: called with the steps done and their number.
+    network's preprocessing (0 to 255 as 0 to 1 where it has none), where a grey level is 1 / deviation. A picture depends on the seed
+    and its filter, not on the others. jitter (pixels), decay (0 to 1), variation (0 to 0.25), fourier: variants that look smoother; see
+    above. drop: whether filters are left out whose activation is not above zero after all. progress: called with the steps done and
+    their number.
 
     Raises ArgumentError for layers and filters that there are not, ShapeError for sizes too small for the network.
 
@@ -118,6 +119,8 @@ def maximise(
     for name, value, least in (("size", size, 1), ("steps", steps, 1), ("jitter", jitter, 0)):
         if value < least:
             raise ArgumentError(f"{name} (={value}) must be at least {least}")
+    if len(part.inputs) != 1:
+        raise ArgumentError(f"layer (={layer!r}) depends on {len(part.inputs)} inputs ({', '.join(part.inputs)}), but must depend on one")
     (shape,) = part.inputs.values()
     channels = 3 if shape is None or shape[0] is None else shape[0]
     features = part.shapes((channels, size, size))[value_of(part)][1]
@@ -151,6 +154,8 @@ def _wanted(filters: int | Sequence[int], features: int, layer: str) -> list[int
         if filters < 1:
             raise ArgumentError(f"filters (={filters}) must be at least 1, or a list of filters")
         return list(range(min(filters, features)))
+    if not filters:
+        raise ArgumentError("filters must name at least one filter")
     for number in filters:
         if not 0 <= number < features:
             raise ArgumentError(f"filter {number} is none of {layer}, which has {features}, from 0")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from juanji.show.embedded import NEGATIVE, POSITIVE
+from juanji.show.embedded import POSITIVE
 from juanji.show.theme import DARK, LIGHT
 
 STYLE = f"""
@@ -126,4 +126,4 @@ def chart(names: Sequence[str], values: Sequence[float], title: str) -> str:
     return f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">{drawn}</svg></figure>'
 
 
-__all__ = ["NEGATIVE", "POSITIVE", "bars", "chart", "figure", "folded", "grid", "page", "section", "table"]
+__all__ = ["bars", "chart", "figure", "folded", "grid", "page", "section", "table"]
