@@ -32,7 +32,7 @@ docs: .venv/.docs
 	$(BIN)/python docs/build.py
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo build/docs
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("juanji needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'

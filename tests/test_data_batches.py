@@ -239,7 +239,8 @@ def test_numbers_out_of_range() -> None:
 
 
 INTERRUPTED = """
-import threading, time
+import signal, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
 import numpy as np
 from juanji.data import Batches, Samples
 

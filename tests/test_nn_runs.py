@@ -223,6 +223,7 @@ def test_ctrl_c_stops_after_the_iteration_with_a_checkpoint(whole: Path, tmp_pat
 
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
     reached: list[int] = []
 
     def press(done: int, loss: float) -> None:
@@ -231,8 +232,11 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
         signal.raise_signal(signal.SIGINT)
         reached.append(2)
 
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, on_iteration=press)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, on_iteration=press)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert reached == [1]
 
 

@@ -35,7 +35,7 @@ TABLE = {  # key: (English, Chinese)
     "projected": ("what each unit saw, and its activation sent back", "各单元所见，及其激活送回像素的结果"),
     "saliency": ("saliency", "显著图"),
     "guided": ("guided back-propagation", "导向反向传播"),
-    "grad_cam": ("Grad-CAM", "Grad-CAM"),
+    "grad_cam": ("Grad-CAM", "类激活图"),
     "occlusion": ("occlusion", "遮挡"),
     "sees": ("sees {size}", "感受野 {size}"),
     "depends": ("how strongly it depends on each pixel", "对每个像素的依赖强度"),
