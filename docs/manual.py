@@ -9,9 +9,8 @@ import textwrap
 from collections.abc import Iterator
 from types import ModuleType
 
-import reference
-
 import juanji as jj
+import reference
 
 MODULES: dict[str, tuple[ModuleType, tuple[str, str]]] = {
     "juanji": (jj, ("the operators", "各种算子")),
