@@ -188,7 +188,7 @@ class Graph:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network as safetensors: its arrays, and in the metadata the graph. The file appears whole or not at all."""
-        safetensors_files.write(path, self.parameters | self.buffers, {RECORD: json.dumps(self.record_of())})
+        safetensors_files.write(path, self.arrays, {RECORD: json.dumps(self.record_of())})
 
     def record_of(self) -> dict[str, Any]:
         """The network without its arrays, as what JSON can hold."""

@@ -55,13 +55,8 @@ class Constant(Operator):
 
 
 @dataclass(frozen=True, eq=False)
-class Flatten(Operator):
-    """(N, C, *S) to (N, C·ΠS)."""
-
-    stem: ClassVar[str] = "flatten"
-
-    def shape(self, *shapes: Shape) -> Shape:
-        return (shapes[0][0], math.prod(shapes[0][1:]))
+class _Reshaped(Operator):
+    """The same values in the shape that the subclass's `shape` says."""
 
     def forward(self, p: Parameters, *inputs: Array, run: Run) -> tuple[Array, Any]:
         return inputs[0].reshape(self.shape(inputs[0].shape)), inputs[0].shape
@@ -74,7 +69,17 @@ class Flatten(Operator):
 
 
 @dataclass(frozen=True, eq=False)
-class Reshape(Operator):
+class Flatten(_Reshaped):
+    """(N, C, *S) to (N, C·ΠS)."""
+
+    stem: ClassVar[str] = "flatten"
+
+    def shape(self, *shapes: Shape) -> Shape:
+        return (shapes[0][0], math.prod(shapes[0][1:]))
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(_Reshaped):
     """Each sample in another shape; one length may be −1."""
 
     stem: ClassVar[str] = "reshape"
@@ -86,15 +91,6 @@ class Reshape(Operator):
         if to.count(-1) > 1 or (-1 in to and (not known or size % known)) or (-1 not in to and known != size):
             raise ShapeError(f"{self} cannot take {shapes[0]}: {size} values per sample")
         return (shapes[0][0], *(size // known if length == -1 else length for length in to))
-
-    def forward(self, p: Parameters, *inputs: Array, run: Run) -> tuple[Array, Any]:
-        return inputs[0].reshape(self.shape(inputs[0].shape)), inputs[0].shape
-
-    def backward(self, p: Parameters, saved: Any, dy: Array, wanted: tuple[bool, ...]) -> Back:
-        return Back((dy.reshape(saved),))
-
-    def sees(self, box: Box, *shapes: Shape) -> tuple[Box, ...]:
-        return (whole(shapes[0]),)
 
 
 @dataclass(frozen=True, eq=False)

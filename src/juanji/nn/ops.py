@@ -39,8 +39,32 @@ Start = Initial | str | float | npt.ArrayLike
 # Convolutions --------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Weighted(Operator):
+    """An operator with weights and perhaps a bias: what they start from, and whether they train."""
+
+    weight: Start = field(default="he", metadata={"saved": False}, repr=False)
+    bias: Start | None = field(default=0.0, metadata={"saved": False}, repr=False)
+    trained: bool = True
+    has_bias: bool | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.has_bias is None:  # what a saved network keeps of `bias`
+            object.__setattr__(self, "has_bias", self.bias is not None)
+
+    def trains(self, parameter: str) -> bool:
+        return self.trained
+
+    def _starting(self, weight: Shape, bias: Shape, fans: tuple[int, int]) -> dict[str, Parameter]:
+        """The weights, and the bias if there is one, of these shapes."""
+        found = {"weight": Parameter(weight, initial(self.weight), fans)}
+        if self.has_bias:
+            found["bias"] = Parameter(bias, initial(0.0 if self.bias is None else self.bias), fans)
+        return found
+
+
 @dataclass(frozen=True, eq=False)
-class Conv(Operator):
+class Conv(_Weighted):
     """Convolution, fused with a bias and an activation. Any number of spatial axes: as many as the input has.
 
     features: how many maps it makes. size, stride, padding, dilation, boundary, sharing, activation: as for `jj.conv`. groups: a
@@ -59,14 +83,6 @@ class Conv(Operator):
     activation: Activation = None
     sharing: str = "shared"
     sites: PerAxis | None = None
-    weight: Start = field(default="he", metadata={"saved": False}, repr=False)
-    bias: Start | None = field(default=0.0, metadata={"saved": False}, repr=False)
-    trained: bool = True
-    has_bias: bool | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.has_bias is None:  # what a saved network keeps of `bias`
-            object.__setattr__(self, "has_bias", self.bias is not None)
 
     def options(self, shape: Shape) -> dict[str, Any]:
         """The arguments of `jj.conv` and its gradients."""
@@ -75,9 +91,6 @@ class Conv(Operator):
             "stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": groups,
             "boundary": self.boundary, "sharing": self.sharing,
         }  # fmt: skip
-
-    def trains(self, parameter: str) -> bool:
-        return self.trained
 
     def parameters(self, *shapes: Shape) -> dict[str, Parameter]:
         (shape,) = shapes
@@ -95,10 +108,7 @@ class Conv(Operator):
             sites = per_axis("sites", self.sites, n, 1)
         taps = math.prod(kernel)
         fans = (shape[1] // groups * taps, self.features // groups * taps)
-        found = {"weight": Parameter((*sites, self.features, shape[1] // groups, *kernel), initial(self.weight), fans)}
-        if self.has_bias:
-            found["bias"] = Parameter((*sites, self.features), initial(0.0 if self.bias is None else self.bias), fans)
-        return found
+        return self._starting((*sites, self.features, shape[1] // groups, *kernel), (*sites, self.features), fans)
 
     def shape(self, *shapes: Shape) -> Shape:
         return conv_spec(self, shapes[0]).y_shape
@@ -135,7 +145,7 @@ def conv_spec(op: Conv, shape: Shape) -> Convolution:
 
 
 @dataclass(frozen=True, eq=False)
-class ConvTranspose(Operator):
+class ConvTranspose(_Weighted):
     """Transposed convolution; settings as for `jj.conv_transpose`."""
 
     stem: ClassVar[str] = "transposed"
@@ -148,14 +158,6 @@ class ConvTranspose(Operator):
     groups: int = 1
     boundary: BoundaryLike = "zero"
     activation: Activation = None
-    weight: Start = field(default="he", metadata={"saved": False}, repr=False)
-    bias: Start | None = field(default=0.0, metadata={"saved": False}, repr=False)
-    trained: bool = True
-    has_bias: bool | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.has_bias is None:
-            object.__setattr__(self, "has_bias", self.bias is not None)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -164,9 +166,6 @@ class ConvTranspose(Operator):
             "stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups, "boundary": self.boundary
         }  # fmt: skip
 
-    def trains(self, parameter: str) -> bool:
-        return self.trained
-
     def parameters(self, *shapes: Shape) -> dict[str, Parameter]:
         (shape,) = shapes
         kernel = per_axis("size", self.size, spatial(self, shape), 1)
@@ -174,10 +173,7 @@ class ConvTranspose(Operator):
             raise ArgumentError(f"groups (={self.groups!r}) must divide {shape[1]} channels and {self.features} features")
         taps = math.prod(kernel)
         fans = (shape[1] // self.groups * taps, self.features // self.groups * taps)
-        found = {"weight": Parameter((shape[1], self.features // self.groups, *kernel), initial(self.weight), fans)}
-        if self.has_bias:
-            found["bias"] = Parameter((self.features,), initial(0.0 if self.bias is None else self.bias), fans)
-        return found
+        return self._starting((shape[1], self.features // self.groups, *kernel), (self.features,), fans)
 
     def shape(self, *shapes: Shape) -> Shape:
         return transposed_spec(self, shapes[0]).x_shape
@@ -264,30 +260,15 @@ def depthwise(op: Filter, channels: int, n: int) -> Conv:
 
 
 @dataclass(frozen=True, eq=False)
-class Dense(Operator):
+class Dense(_Weighted):
     """Every output is a weighted sum of every input: (N, F) to (N, features)."""
 
     stem: ClassVar[str] = "dense"
     features: int
-    weight: Start = field(default="he", metadata={"saved": False}, repr=False)
-    bias: Start | None = field(default=0.0, metadata={"saved": False}, repr=False)
-    trained: bool = True
-    has_bias: bool | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.has_bias is None:
-            object.__setattr__(self, "has_bias", self.bias is not None)
-
-    def trains(self, parameter: str) -> bool:
-        return self.trained
 
     def parameters(self, *shapes: Shape) -> dict[str, Parameter]:
         inputs = self._checked(shapes[0])[1]
-        fans = (inputs, self.features)
-        found = {"weight": Parameter((self.features, inputs), initial(self.weight), fans)}
-        if self.has_bias:
-            found["bias"] = Parameter((self.features,), initial(0.0 if self.bias is None else self.bias), fans)
-        return found
+        return self._starting((self.features, inputs), (self.features,), (inputs, self.features))
 
     def _checked(self, shape: Shape) -> Shape:
         if len(shape) != 2:

@@ -16,13 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from juanji.jit.memory import empty_aligned
+from juanji.jit.memory import LINE, empty_aligned
 from juanji.nn.inference.fusing import Stage
 from juanji.nn.inference.steps import Step, canonical, laid, lies, step
 from juanji.nn.operator import Array, Shape
 from juanji.spec import LAYOUTS
 
-LINE = 64  # bytes that values in memory start at multiples of
 BLOCKS = 4  # that are kept, for as many calls at the same time
 
 
@@ -87,14 +86,19 @@ class Compiled:
         self._shapes, self._prepare, self._threads = shapes, prepare, threads
         self._programs: dict[int, Program] = {}
         self._lock = threading.Lock()
-        self.layout = layout or min(LAYOUTS, key=lambda each: _made(self.stages, shapes(1), each, self.outputs, dtype, threads).seconds)
+        if layout is None:  # what is made to compare the layouts is kept of the better one
+            layout, self._programs[1] = min(((each, self._made(1, each)) for each in LAYOUTS), key=lambda made: made[1].seconds)
+        self.layout = layout
 
     def program(self, batch: int) -> Program:
         """The program for a batch of this size."""
         with self._lock:
             if batch not in self._programs:
-                self._programs[batch] = _made(self.stages, self._shapes(batch), self.layout, self.outputs, self.dtype, self._threads)
+                self._programs[batch] = self._made(batch, self.layout)
             return self._programs[batch]
+
+    def _made(self, batch: int, layout: str) -> Program:
+        return _program(self.stages, self._shapes(batch), layout, self.outputs, self.dtype, self._threads)
 
     def __call__(self, *inputs: npt.ArrayLike) -> Any:
         """The output for inputs (N, C, *S), or (C, *S); several outputs as a tuple."""
@@ -145,7 +149,7 @@ class Compiled:
         return "\n".join(lines)
 
 
-def _made(
+def _program(
     stages: Iterable[Stage], shapes: Mapping[str, Shape], layout: str, outputs: Mapping[str, str], dtype: np.dtype[Any], threads: int | None
 ) -> Program:
     stages = tuple(stages)
