@@ -5,7 +5,6 @@ import io
 import itertools
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -455,12 +454,11 @@ print(sorted({{"matplotlib", "scipy", "torch", "typer"}} & sys.modules.keys()))
     assert run_python(code).strip() == "[]"
 
 
-def test_sixty_frames_take_less_than_five_seconds(tmp_path: Path) -> None:
-    start = time.process_time()
+def test_a_gif_has_a_frame_for_each_output(tmp_path: Path) -> None:
     made = slide((12, 10), (3, 3), padding=1, stride=(2, 1))
     made.save(tmp_path / "a.gif")
-    assert len(made) == 60
-    assert time.process_time() - start < 5
+    with Image.open(tmp_path / "a.gif") as written:
+        assert len(made) == written.n_frames == 60  # type: ignore[attr-defined]
 
 
 def test_a_figure_with_a_slider(small: Slide) -> None:
