@@ -166,7 +166,8 @@ def test_maximise_refuses(arguments: dict[str, Any], message: str) -> None:
 # Ways back to the pixels -------------------------------------------------------------------------------------------------
 
 
-def test_deconvnet_against_its_definition() -> None:
+@pytest.mark.parametrize("guided", [False, True])
+def test_deconvnet_against_its_definition(guided: bool) -> None:
     """Conv, relu, pool, conv, relu, by hand: switches, rectification, transposed filters."""
     random = np.random.default_rng(0)
     w1, w2 = (random.integers(-9, 10, shape).astype(float) for shape in ((4, 1, 3, 3), (5, 4, 3, 3)))
@@ -177,7 +178,7 @@ def test_deconvnet_against_its_definition() -> None:
     pooled = a.reshape(4, 6, 2, 6, 2).transpose(0, 1, 3, 2, 4).reshape(4, 6, 6, 4)
     y = np.maximum(_correlated(pooled.max(axis=3), w2), 0)
     best = sorted(((y[f].max(), f, *np.unravel_index(y[f].argmax(), y[f].shape)) for f in range(5)), reverse=True)
-    found = inside.deconvnet(net, x, "relu2", strongest=3)
+    found = inside.deconvnet(net, x, "relu2", strongest=3, guided=guided)
     assert [each.unit for each in found] == [tuple(map(int, row[1:])) for row in best[:3]]
     for each in found:
         feature, row, column = each.unit
@@ -187,6 +188,8 @@ def test_deconvnet_against_its_definition() -> None:
         unpooled = np.zeros((4, 6, 6, 4))
         np.put_along_axis(unpooled, pooled.argmax(axis=3)[..., None], back[..., None], axis=3)
         placed = unpooled.reshape(4, 6, 6, 2, 2).transpose(0, 1, 3, 2, 4).reshape(4, 12, 12)
+        if guided:
+            placed[a <= 0] = 0
         pixels = np.zeros((14, 14))
         for f, i, j in np.ndindex(4, 12, 12):
             pixels[i : i + 3, j : j + 3] += max(placed[f, i, j], 0) * w1[f, 0]

@@ -6,7 +6,7 @@ act by their transpose. It starts with one activation, all others of its layer b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,10 @@ from juanji.errors import ArgumentError
 from juanji.explain.receptive import receptive_field
 from juanji.inside.inputs import as_input, channels_last
 from juanji.inside.parts import until, value_of
-from juanji.inside.rules import DECONVNET
+from juanji.inside.rules import DECONVNET, GUIDED
 from juanji.nn.graph import Graph
-from juanji.nn.operator import Box
-from juanji.nn.tape import Tape
+from juanji.nn.operator import Box, Operator
+from juanji.nn.tape import Rule, Tape
 
 Array = npt.NDArray[Any]
 Unit = tuple[int, ...]  # feature, then its place in the map
@@ -47,12 +47,15 @@ class Projection:
 
 
 def deconvnet(
-    net: Graph, x: npt.ArrayLike, layer: str, *, strongest: int = 9, feature: int | None = None, units: Sequence[Unit] | None = None
-) -> tuple[Projection, ...]:
+    net: Graph, x: npt.ArrayLike, layer: str, *, strongest: int = 9, feature: int | None = None, units: Sequence[Unit] | None = None,
+    guided: bool = False,
+) -> tuple[Projection, ...]:  # fmt: skip
     """The strongest activations of a layer, projected back to pixels.
 
     x: a picture, or several, (N, C, H, W). By itself, the features with the strongest activations, each by its strongest unit. feature:
     that one's strongest unit in each picture, by falling activation. units: these, (feature, row, column), in the first picture.
+    guided: let pass only what met a positive value on the way forward as well. Where strides take the place of pooling nothing else
+    remembers the picture, and without it deep layers come back as a grid.
 
     Raises ArgumentError for layers that there are not and units outside the map, ShapeError for a picture too small for the network.
 
@@ -73,16 +76,16 @@ def deconvnet(
     for sample, unit in chosen:
         if sample not in tapes:
             tapes = {sample: part.record(inputs[sample : sample + 1])}
-        pixels = _sent_back(part, tapes[sample], unit)
+        pixels = _sent_back(part, tapes[sample], unit, GUIDED if guided else DECONVNET)
         found.append(Projection(layer, unit, sample, float(y[(sample, *unit)]), channels_last(pixels), _region(whole, unit, inputs)))
     return tuple(found)
 
 
-def _sent_back(part: Graph, tape: Tape, unit: Unit) -> Array:
+def _sent_back(part: Graph, tape: Tape, unit: Unit, rules: Mapping[type[Operator], Rule]) -> Array:
     value, source = value_of(part), next(iter(part.inputs))
     dy = np.zeros_like(tape.values[value])
     dy[(0, *unit)] = tape.values[value][(0, *unit)]
-    pixels: Array = tape.backward({value: dy}, [source], parameters=False, rules=DECONVNET).values[source][0]
+    pixels: Array = tape.backward({value: dy}, [source], parameters=False, rules=rules).values[source][0]
     return pixels
 
 

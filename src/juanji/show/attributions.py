@@ -29,7 +29,7 @@ PATCH = 96
 
 def deconvnet(
     net: Graph, x: npt.ArrayLike, layer: str, *, strongest: int = 9, feature: int | None = None, units: Sequence[Unit] | None = None,
-    dark: bool = False, language: str | None = None,
+    guided: bool = False, dark: bool = False, language: str | None = None,
 ) -> Figure:  # fmt: skip
     """The strongest activations of a layer: each time the part of the picture that the unit sees, and its activation sent back there.
 
@@ -37,7 +37,7 @@ def deconvnet(
 
     Raises what that raises. Needs matplotlib: pip install 'juanji[show]'.
     """
-    found = projected(net, x, layer, strongest=strongest, feature=feature, units=units)
+    found = projected(net, x, layer, strongest=strongest, feature=feature, units=units, guided=guided)
     inputs = as_input(net, x)
     columns = min(3, len(found))
     rows = -(-len(found) // columns)

@@ -38,6 +38,10 @@ TABLE = {  # key: (English, Chinese)
     "deconvnet.note": ("At the left the part of the photo under each unit, at the right its activation sent back to the pixels, "
                        "through the network backwards (deconvnet).",
                        "左边是各单元所见的照片区域，右边是其激活经反卷积网络送回像素的结果。"),
+    "deconvnet.guided": ("At the left the part of the photo under each unit, at the right its activation sent back to the pixels, "
+                         "through the network backwards, where it passes only what was positive on the way forward as well: "
+                         "without max pooling nothing else remembers the picture.",
+                         "左边是各单元所见的照片区域，右边是其激活逆着网络送回像素的结果；只让前向时也为正的部分通过：没有最大池化，就没有别的东西记得这张照片。"),
     "deconvnet.units": ("features {features}", "特征 {features}"),
     "maximise": ("What the filters look for", "滤波器在寻找什么"),
     "maximise.note": ("Pictures that raise the mean activation of one filter each, climbed from grey, in {steps} steps. "

@@ -34,6 +34,7 @@ from juanji.inside.inputs import one_input
 from juanji.nn.formats.atomic import atomic_write
 from juanji.nn.graph import Graph
 from juanji.nn.operator import Shape
+from juanji.nn.pools import MaxPool
 from juanji.nn.predicting import Prediction, predict
 from juanji.show import embedded, page
 from juanji.show.groups import lettered
@@ -186,8 +187,9 @@ class _Report:
 
     def _deconvnet(self) -> Iterator[str]:
         figures = []
+        strides = not any(isinstance(node.op, MaxPool) for node in self.net.nodes)  # which remember nothing of the picture
         for number, layer in enumerate(self.stages, 1):
-            found = [each for each in deconvnet(self.net, self.x, layer) if each.activation > 0]
+            found = [each for each in deconvnet(self.net, self.x, layer, guided=strides) if each.activation > 0]
             if found:
                 picture = coloured(self.picture)
                 patches = [sized(each.cut(picture), PATCH) for each in found]
@@ -197,7 +199,8 @@ class _Report:
                 features = ", ".join(str(each.unit[0]) for each in found)
                 figures.append(page.figure(embedded.photo(both), self.say("deconvnet.units", features=features), bold=layer))
             self._within("deconvnet", number / len(self.stages))
-        yield page.section(self.say("deconvnet"), self.say("deconvnet.note"), page.grid(figures, "24rem"))
+        note = "deconvnet.guided" if strides else "deconvnet.note"
+        yield page.section(self.say("deconvnet"), self.say(note), page.grid(figures, "24rem"))
 
     def _maximise(self) -> Iterator[str]:
         say, sheets, means = self.say, [], []

@@ -29,3 +29,20 @@ figure = jj.show.deconvnet(net, photo, "conv4_2", strongest=6)
 # What such a unit sees of the picture, and what of that it really depends on:
 
 figure = jj.show.receptive_field(net, "conv4_2", x=photo)
+
+# %%
+# EfficientNet-Lite0 has strides where this network has max pooling, so nothing remembers places on the way back, and a
+# late activation arrives as a grid:
+
+classifier = jj.nn.models.get("efficientnet-lite0", weights="pretrained")
+figure = jj.show.deconvnet(classifier, photo, "blocks.9.project_conv", strongest=3)
+
+# %%
+# Guided, each rectifier lets pass only what was positive on the way forward as well. Early units saw edges,
+
+figure = jj.show.deconvnet(classifier, photo, "blocks.2.expand_conv", strongest=6, guided=True)
+
+# %%
+# late ones eyes.
+
+figure = jj.show.deconvnet(classifier, photo, "blocks.9.project_conv", strongest=6, guided=True)
