@@ -95,11 +95,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build the documentation.")
     parser.add_argument("--language", choices=LANGUAGES, action="append", help="only this one; both unless given")
     parser.add_argument("--fresh", action="store_true", help="run every script again")
+    parser.add_argument("--external", action="store_true", help="also ask for the pages elsewhere that are linked to; needs the network")
     given = parser.parse_args()
     if given.fresh:
         shutil.rmtree(BUILD, ignore_errors=True)
     began = time.perf_counter()
-    wrong = build(given.language or LANGUAGES)
+    languages = given.language or LANGUAGES
+    wrong = build(languages)
+    if given.external:
+        wrong += [f"a link elsewhere is broken ({language})" for language in languages if sphinx(language, "linkcheck").wait()]
     for line in wrong:
         print(line, file=sys.stderr)
     print(f"{BUILD / 'html' / 'index.html'}: {time.perf_counter() - began:.0f} s, {len(wrong)} faults")

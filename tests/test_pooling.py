@@ -447,6 +447,8 @@ JOBS = {
     "lanes along rows": Pooling((Sliding(23, 3, 2, 1, 1, 1), Sliding(45, 3, 2, 1, 1, 1)), batch=3, channels=5),
     "lanes along channels": Pooling((Sliding(23, 3, 2, 1, 1, 1), Sliding(45, 3, 1, 1, 1, 1)), batch=3, channels=37, layout="channels_last"),
     "one window": Pooling((Sliding(23, 23), Sliding(45, 45)), batch=3, channels=5),
+    "one window of many planes": Pooling((Sliding(23, 23), Sliding(45, 45)), batch=3, channels=21),
+    "unequal windows of many planes": Pooling((Bins(23, 4), Bins(45, 4)), batch=3, channels=21),
     "unequal windows": Pooling((Bins(23, 4), Bins(45, 4)), batch=3, channels=5),
     "long signal": Pooling((Sliding(10_000, 5, 3),), batch=3, channels=2),
     "small planes": Pooling((Sliding(7, 3, 2, 1, 1, 1), Sliding(9, 3, 2, 1, 1, 1)), batch=3, channels=21),
@@ -528,7 +530,7 @@ def test_the_tables_meet_every_loop() -> None:
     for pooling in (*LARGE.values(), *JOBS.values()):
         plan = pooler(pooling)
         met |= {reducer.kernel.code.lanes for reducer in (plan.forward, plan.spread)}
-    assert met == {"channels", "planes", "slide", "spread", "run", "steps"}
+    assert met == {"channels", "planes", "whole", "slide", "spread", "run", "steps"}
 
 
 def test_a_new_size_compiles_nothing() -> None:
@@ -585,7 +587,7 @@ def guarded_run(vectors: str | None) -> None:
     def each(pooling: Pooling, at_end: bool) -> None:
         beside_pages(pooling, at_end, machine)
 
-    for name in ("global, channels last", "large windows", "large stride"):
+    for name in ("global", "global, channels last", "large windows", "large stride"):
         for at_end in (True, False):
             beside_pages(LARGE[name], at_end, machine)
     each()

@@ -42,6 +42,7 @@ X, PLACES, Y = (HEAD.index(name) for name in ("x", "w", "y"))
 WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
 FLOATS = ("float16", "float32", "float64")
 NAMES = {np.dtype(name): name for name in (*WHOLE, *FLOATS)}  # NumPy takes a microsecond to spell a type's name
+MOST_MATCHED = 12  # windows that meet an element, up to which looking for its errors is faster than sending them
 MOST_ROWS = 64  # rows of arguments that a kernel keeps, one for each way an input may lie
 
 
@@ -162,6 +163,11 @@ class Pooler:
             ),
             self.machine,
         )
+
+    @kept
+    def meeting(self) -> float:
+        """How many windows meet an element, on average."""
+        return math.prod(float(axis.windows.count.sum()) / axis.size for axis in self.pooling.axes)
 
     @kept
     def divisor(self) -> Array:
@@ -341,9 +347,9 @@ def _places(plan: Pooler, x: Array, single: bool, indices: npt.ArrayLike | None,
 
 
 def _scattered(plan: Pooler, errors: Array, places: Array, threads: int | None) -> Array:
-    """Each error at its place: sent there, or, where channels are in the lanes, fetched by the places that its window meets."""
+    """Each error at its place: sent there, or, where channels are in the lanes, fetched by the places that few windows hold."""
     pooling = plan.pooling
-    if pooling.layout == "channels_last" and pooling.channels > 1:
+    if pooling.layout == "channels_last" and pooling.channels > 1 and plan.meeting <= MOST_MATCHED:
         dx = empty_aligned(pooling.x_shape, plan.total)
         plan.matched(errors.astype(plan.total, copy=False), dx, places, threads)
         return dx

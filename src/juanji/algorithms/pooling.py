@@ -26,6 +26,7 @@ Array = npt.NDArray[Any]
 
 MOST_STRIDE = 8  # with which a slide or spread still beats one window at a time: each tap takes as many loads and shuffles
 PANEL = 16 << 10  # bytes of small planes that are turned into pixels together; in larger ones rows are long enough
+IRREGULAR_PANEL = 256 << 10  # where windows differ, so that rows are reduced one output at a time
 MOST_WRITTEN = 4  # taps of a slide that are written one after the other
 LINE_ELEMENTS = 2048  # outputs of a block of columns: their line stays in the first cache
 ITEM_TAPS = 1 << 16  # elements that an item of work should meet at least
@@ -119,7 +120,7 @@ def reduction(work: Reduction, machine: Machine) -> Kernel:
     regular = wide.regular
     slide = regular if isinstance(regular, Slide) and mode == "slide" else None
     vectors = 4 if places is None or size >= BYTES[places] else 1
-    if mode not in ("channels", "planes") and len(windows) > 1:
+    if mode not in ("channels", "planes", "whole") and len(windows) > 1:
         vectors = min(vectors, -(-wide.size // lanes))
     code = PoolingCode(
         x=work.x,
@@ -157,6 +158,10 @@ def reduction(work: Reduction, machine: Machine) -> Kernel:
         tags = room + held * np.dtype(work.y).itemsize
         items, scratch = -(-planes // lanes), tags + held * (BYTES[places] if places else 0)
         words |= {"blocks": 1, "block": 0, "planes": planes, "results": room, "tags": tags}
+    elif mode == "whole":
+        band, bands, planes = 1, 1, work.batch * work.channels
+        items, scratch = -(-planes // lanes), lanes * lanes * size
+        words |= {"blocks": 1, "block": 0, "planes": planes}
     else:
         block = LINE_ELEMENTS if slide is not None and wide.out > 2 * LINE_ELEMENTS else wide.out
         line = -(-_line(wide, mode, stride, block, lanes) // lanes) * lanes
@@ -223,10 +228,13 @@ def _mode(work: Reduction, plain: bool, lanes: int) -> tuple[str, int]:
         return "channels", 1
     size = np.dtype(work.total).itemsize
     ends = [math.prod(w.size for w in work.windows), math.prod(w.out for w in work.windows)]
-    if size >= 4 and 2 * work.channels >= lanes and min(ends) > 1 and max(ends) * lanes * size <= PANEL:
-        return "planes", 1
     wide = work.windows[-1]
     regular = wide.regular
+    panel = IRREGULAR_PANEL if regular is None else PANEL
+    if size >= 4 and 2 * work.channels >= lanes and min(ends) > 1 and max(ends) * lanes * size <= panel:
+        return "planes", 1
+    if max(ends) == ends[0] >= lanes <= work.channels and ends[1] == 1 and len(work.windows) == 1 and not work.places:
+        return "whole", 1
     if regular is not None and regular.stride <= MOST_STRIDE and wide.out > 1:
         return ("slide" if isinstance(regular, Slide) else "spread"), regular.stride
     return ("steps" if plain and 2 * len(_ends(wide)) <= wide.out else "run"), 1

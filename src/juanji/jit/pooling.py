@@ -1,9 +1,11 @@
 """Pooling: windows reduced to one value each, the largest, with or without its place, or the sum.
 
-Three loops over the same tables of windows, by what lies in a vector's lanes:
+Loops over the same tables of windows, by what lies in a vector's lanes:
 
     channels   the channels of channels-last pixels: an output pixel walks the taps of its window
     planes     the same for small channels-first planes: as many of them as there are lanes are turned into pixels, and the results back
+    whole      the elements of a channels-first plane that is one window: as many planes as there are lanes are reduced to a vector each,
+               and these together to their results
     rows       neighbours along the innermost axis of channels-first planes (pooling_rows.py)
 """
 
@@ -11,11 +13,11 @@ from __future__ import annotations
 
 from juanji.jit.arguments import Arguments
 from juanji.jit.elements import transpose
-from juanji.jit.emit import PTR, Emitter, Type, Value
+from juanji.jit.emit import I32, PTR, Emitter, Type, Value
 from juanji.jit.ieee import ieee_mode
 from juanji.jit.pooling_rows import Rows
 from juanji.jit.target import Target
-from juanji.jit.windowed import PLACES, SCALARS, Best, PoolingCode, WindowLoop, finish, read
+from juanji.jit.windowed import PLACES, SCALARS, Best, PoolingCode, WindowLoop, finish, joined, neutral, read
 
 
 def emit_pooling(code: PoolingCode, target: Target) -> str:
@@ -28,6 +30,8 @@ def emit_pooling(code: PoolingCode, target: Target) -> str:
                 run = _Channels(e, code, a).item
             case "planes":
                 run = _Planes(e, code, a).item
+            case "whole":
+                run = _Whole(e, code, a).item
             case _:
                 run = Rows(e, code, a).item
         with e.loop(a["begin"], a["end"]) as item:
@@ -166,3 +170,63 @@ class _Planes(WindowLoop):
                     e.store(values, place)
                 with e.otherwise(whole):
                     e.store_first(values, place, count)
+
+
+# Lanes along a plane that is one window ----------------------------------------------------------------------------------
+
+
+class _Whole(WindowLoop):
+    """Scratch memory holds a vector for each plane."""
+
+    def item(self, item: Value) -> None:
+        """One item of work: as many planes as there are lanes; the last items share some."""
+        e, a = self.e, self.a
+        first = e.least(item * self.lanes, a["planes"] - self.lanes)
+        with e.loop(0, self.lanes) as lane:
+            image, channel = e.divide(first + lane, a["channels"])
+            vector = self._reduced(a["x"] + image * a["xs_n"] + channel * a["xs_c"])
+            e.store(vector, a["scratch"] + lane * self.vector.bytes)
+        rows = [e.load(self.vector, a["scratch"] + lane * self.vector.bytes) for lane in range(self.lanes)]
+        weight = e.splat(e.load(self.total, a["map_weight0"]), self.lanes) if self.weighted else None
+        stored = finish(e, self.code, self._across(rows), weight)
+        e.store(stored, a["y"] + first * self.y_bytes)
+
+    def _reduced(self, plane: Value) -> Value:
+        """A plane as one vector, each of its lanes a share of the elements."""
+        e, a, code = self.e, self.a, self.code
+        bests = [Best(e, code, self.vector, None) for _ in range(code.vectors)]
+        wide, size = self.lanes * code.vectors, a["size"]
+        many, whole = size - size % wide, size - size % self.lanes
+
+        def value(i: Value) -> Value:
+            return read(e, code, plane + i * self.x_bytes, self.vector)
+
+        with e.loop(0, many, wide) as i:
+            for v, best in enumerate(bests):
+                best.meet(value(i + v * self.lanes), None)
+        with e.loop(many, whole, self.lanes) as i:
+            bests[0].meet(value(i), None)
+        with e.when(e.compare("slt", whole, size)):  # the last vector overlaps, where it changes nothing
+            places = Type("i32", self.lanes)
+            new = e.emit(I32, f"trunc {self.lanes - (size - whole)} to i32")
+            fresh = e.compare("sge", e.lane_numbers(places), e.splat(new, self.lanes))
+            nothing = e.zero(self.vector) if code.before else neutral(e, code, self.vector)
+            bests[0].meet(e.select(fresh, value(size - self.lanes), nothing), None)
+        for best in bests[1:]:
+            bests[0].join(best.get())
+        return bests[0].get()[0]
+
+    def _across(self, rows: list[Value]) -> Value:
+        """One vector of what the lanes of each of these come to: halves of two vectors beside each other, until one is left."""
+        groups = 1  # of lanes that belong to one row
+        while len(rows) > 1:
+            half, width = len(rows) // 2, self.lanes // groups
+            lanes = [group * width + lane + other * self.lanes for group in range(groups) for other in (0, 1) for lane in range(width // 2)]
+            rows = [self._paired(rows[j], rows[j + half], lanes, width // 2) for j in range(half)]
+            groups *= 2
+        return rows[0]
+
+    def _paired(self, one: Value, other: Value, lanes: list[int], ahead: int) -> Value:
+        e = self.e
+        low, high = e.shuffle(one, other, lanes), e.shuffle(one, other, [lane + ahead for lane in lanes])
+        return joined(e, self.code, (low, None), (high, None))[0]

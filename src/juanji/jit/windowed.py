@@ -33,7 +33,7 @@ class PoolingCode:
     places: str | None  # "i32" or "i64" while they are compared, None where they are not wanted
     matched: bool  # an element counts only for the output that its place, which is read, names
     axes: int
-    lanes: str  # "channels", "planes", "slide", "spread", "run", "steps"
+    lanes: str  # "channels", "planes", "whole", "slide", "spread", "run", "steps"
     stride: int  # of a slide or spread
     window: int  # of a slide whose taps are written one after the other, else 0
     phase: int  # of a spread: low padding modulo the stride
