@@ -3,6 +3,7 @@
 import importlib
 import math
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from juanji import windows
-from juanji.describe import describe, parse_padding, per_axis
+from juanji.describe import describe, parse_padding, per_axis, structured
 from juanji.gradients import transposed
 from juanji.machine import Machine
 from juanji.spec import Convolution, itemsize
@@ -23,16 +24,37 @@ FIRST, LAST = "channels_first", "channels_last"
 SMALLEST, LARGEST = -100, 100  # what integer rows hold: a sum of a few thousand products fits into 32 bits
 
 
+def sigma_of(size: int) -> float:
+    """The width of a Gaussian that is cut off to so many elements, as OpenCV chooses it."""
+    return 0.3 * ((size - 1) / 2 - 1) + 0.8
+
+
+def _gaussian(shape: tuple[int, ...]) -> Array:
+    product: Array = np.ones(())
+    for size in shape:
+        row = np.exp(-0.5 * ((np.arange(size) - size // 2) / sigma_of(size)) ** 2)
+        product = np.multiply.outer(product, row / row.sum())
+    return product
+
+
+FILTERS: dict[str, Callable[[tuple[int, ...]], Array]] = {
+    "gaussian": _gaussian,
+    "box": lambda shape: np.full(shape, 1 / math.prod(shape)),
+    "sobel": lambda shape: np.outer([1.0, 2, 1], [-1, 0, 1]),
+}
+
+
 @dataclass(frozen=True)
 class Row:
     """A convolution, or the gradient of one.
 
     kind "conv": `x_shape` is batched and, like `w_shape`, in the row's layout.
-    kind "picture": `x_shape` is (height, width), `w_shape` the kernel's; the result has the picture's size and dtype.
+    kind "picture": `x_shape` is (height, width), or a volume's, `w_shape` the kernel's; the result has the picture's size and dtype.
     kind "transposed": `x_shape` and `w_shape` are those of `conv_transpose`; its product is "x", a gradient of the input.
     product: "y" the output, "x" the gradient of the input, "w" that of the weights.
     out_dtype: of the result, unless it is `dtype`.
     algorithm: what the planner is asked for.
+    filter: of a picture, which of the `FILTERS` the kernel is, known when it is planned; random numbers without.
     """
 
     name: str
@@ -52,6 +74,7 @@ class Row:
     out_dtype: str | None = None
     output_padding: int = 0
     algorithm: str = "auto"
+    filter: str = ""
 
     def describe(self) -> Convolution:
         """The row as the package describes it: shapes, multiply-adds, bytes. Raises ImportError for a dtype that is not installed."""
@@ -59,7 +82,11 @@ class Row:
         match self.kind:
             case "picture":
                 x, w = (1, 1, *self.x_shape), (1, 1, *self.w_shape)
-                return describe(x, w, dtype=dtype, w_dtype=self.w_dtype, out_dtype=dtype, padding="same", boundary=self.boundary)
+                weights = self._weights() if self.filter else None
+                taps = None if weights is None else weights != 0
+                types: dict[str, Any] = {"dtype": dtype, "w_dtype": self.w_dtype, "out_dtype": dtype}
+                spec = describe(x, w, padding="same", boundary=self.boundary, taps=taps, **types)
+                return spec if weights is None else structured(spec, weights)
             case "transposed":
                 more: dict[str, Any] = {"output_padding": self.output_padding, "sharing": "shared", "weight_layout": None, "dtype": dtype}
                 return transposed(self.x_shape, self.w_shape, **self.arguments, **more)
@@ -105,7 +132,8 @@ class Row:
         """Seconds on one core below which no algorithm that multiplies as often can stay."""
         spec = self.describe()
         real = 4 if np.dtype(spec.dtypes.x).kind == "c" else 1
-        return max(2 * real * spec.macs / machine.peak(self.dtype), spec.bytes_moved / machine.bandwidth)
+        peak = machine.peak_of_products(spec.dtypes.x, spec.dtypes.w) or machine.peak(self.dtype)
+        return max(2 * real * spec.macs / peak, spec.bytes_moved / machine.bandwidth)
 
     def arrays(self) -> tuple[Array, Array]:
         """The two operands of the product, the same in every run. A kernel for bytes averages, so that no pixel saturates."""
@@ -117,11 +145,17 @@ class Row:
         first, second = (_numbers(draw, shape, element_type(self.dtype)) for shape in shapes[self.product])
         return first, second
 
+    def _weights(self) -> Array:
+        """The kernel of a filter by name."""
+        return FILTERS[self.filter](self.w_shape).astype(self.w_dtype)
+
     def _picture(self, draw: np.random.Generator) -> tuple[Array, Array]:
         if self.dtype == "uint8":
             w = draw.random(self.w_shape)
-            return draw.integers(0, 256, self.x_shape, dtype=np.uint8), (w / w.sum()).astype(np.float32)
-        return _numbers(draw, self.x_shape, np.dtype(self.dtype)), _numbers(draw, self.w_shape, np.dtype(self.dtype))
+            x, w = draw.integers(0, 256, self.x_shape, dtype=np.uint8), (w / w.sum()).astype(np.float32)
+        else:
+            x, w = _numbers(draw, self.x_shape, np.dtype(self.dtype)), _numbers(draw, self.w_shape, np.dtype(self.dtype))
+        return x, self._weights() if self.filter else w
 
 
 @dataclass(frozen=True)

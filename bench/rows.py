@@ -13,6 +13,12 @@ def _picture(height: int, width: int, kernel: int, dtype: str, group: str) -> Ro
     return Row(name, group, "picture", (height, width), (kernel, kernel), dtype, padding="same", boundary="reflect")
 
 
+def _filter(shape: Sequence[int], size: int, filter: str, dtype: str, group: str) -> Row:
+    """A picture or volume through a kernel that is known when it is planned."""
+    name = f"{_by(tuple(reversed(shape)))} {filter} {_by((size,) * len(shape))} {dtype}"
+    return Row(name, group, "picture", tuple(shape), (size,) * len(shape), dtype, padding="same", boundary="reflect", filter=filter)
+
+
 def _conv(
     group: str,
     channels: int,
@@ -174,6 +180,12 @@ def _table() -> Iterator[AnyRow]:
     for dtype in ("float32", "uint8"):
         for kernel in KERNELS:
             yield _picture(2160, 3840, kernel, dtype, f"pictures {dtype}")
+        for filter, size in (("gaussian", 5), ("gaussian", 9), ("box", 5), ("box", 9), ("sobel", 3)):
+            yield _filter((2160, 3840), size, filter, dtype, f"pictures {dtype}")
+        for filter, size in (("gaussian", 15), ("gaussian", 31), ("gaussian", 61), ("box", 31), ("box", 151)):
+            yield _filter((2160, 3840), size, filter, dtype, "pictures, separable")
+    for filter, size in (("gaussian", 9), ("gaussian", 25), ("box", 9)):
+        yield _filter((128, 256, 256), size, filter, "float32", "volumes, separable")
     for kernel in LARGE_KERNELS:
         yield _picture(2160, 3840, kernel, "float32", "pictures, large kernels")
     for kernel in (11, 31):
@@ -194,6 +206,7 @@ def _table() -> Iterator[AnyRow]:
     yield from _other_weak_cases()
     yield from _integers()
     yield from _half_floats()
+    yield from _matrix_unit()
     yield from _large_kernels()
     yield from _weak_cases()
     yield from _gradients("gradient of input", "x")
@@ -304,6 +317,16 @@ def _half_floats() -> Iterator[Row]:
         yield from _square(group, 128, 56, 128, 3, 1, BOTH, groups=128, dtype=dtype)
 
 
+def _matrix_unit() -> Iterator[Row]:
+    """More layers of ResNet-50 in bfloat16; those of both networks that Winograd's algorithm does not compute, by the unit in float32."""
+    for channels, size, features, kernel, stride in RESNET50:
+        if (channels, size) in ((128, 28), (512, 28), (1024, 14), (512, 7), (2048, 7), (128, 56)):
+            yield from _square("bfloat16, ResNet-50", channels, size, features, kernel, stride, BOTH, dtype="bfloat16")
+    for channels, size, features, kernel, stride in RESNET50:
+        if (kernel, stride) != (3, 1) or size == 7:
+            yield from _square("float32, matrix unit", channels, size, features, kernel, stride, BOTH, algorithm="matrix")
+
+
 def _large_kernels() -> Iterator[Row]:
     group = "large kernels"
     for channels, size in ((96, 56), (192, 28), (384, 14), (768, 7)):  # ConvNeXt-T
@@ -407,14 +430,14 @@ ROWS: tuple[AnyRow, ...] = tuple(_table())
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(row.group for row in ROWS))
 
 
-def select(only: Sequence[str] = ()) -> list[AnyRow]:
-    """The rows that one of the words names: a row's whole name, or a part of its group or name in any case. No words: all rows.
+def select(only: Sequence[str] = (), table: Sequence[AnyRow] = ROWS) -> list[AnyRow]:
+    """The rows of a table that one of the words names: a row's whole name, or a part of its group or name in any case. No words: all rows.
 
     >>> [row.name for row in select(["one CHANNEL"])][0]
     '1x1x224x224 8 3x3'
     """
-    names = {row.name for row in ROWS}
-    return [row for row in ROWS if not only or any(_named(row, word, whole=word in names) for word in only)]
+    names = {row.name for row in table}
+    return [row for row in table if not only or any(_named(row, word, whole=word in names) for word in only)]
 
 
 def _named(row: AnyRow, word: str, whole: bool) -> bool:

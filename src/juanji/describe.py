@@ -3,6 +3,7 @@
 import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import replace
 from functools import lru_cache
 from numbers import Real
 from typing import Any, SupportsIndex, TypeGuard, cast
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from juanji import boundary as boundaries
 from juanji.errors import ArgumentError, DtypeError, NotBuiltError, ShapeError
 from juanji.exact import SIGNED, UNSIGNED, limits
+from juanji.factors import structure
 from juanji.spec import ACTIVATIONS, LAYOUTS, WEIGHT_LAYOUTS, Boundary, Convolution, Dtypes, Epilogue, span
 
 PerAxis = SupportsIndex | Iterable[SupportsIndex]  # integers of Python or NumPy, in any sequence or array
@@ -116,6 +118,17 @@ def describe(
     if sharing == "local" and sites != described.output:
         raise ShapeError(f"w has sites {sites}, but sharing='local' needs one per output position {described.output}")
     return described
+
+
+def structured(c: Convolution, w: npt.NDArray[Any]) -> Convolution:
+    """The description with the structure of the weights that it is planned for: of one channel and one feature, shared.
+
+    >>> structured(describe((1, 1, 9, 9), (1, 1, 3, 3)), np.ones((1, 1, 3, 3), np.float32)).rank
+    1
+    """
+    if not c.shared or (c.channels, c.features) != (1, 1):
+        return c
+    return replace(c, **structure(w.reshape(c.kernel), c.dtypes.sum)._asdict())
 
 
 def array_of(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:

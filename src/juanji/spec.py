@@ -70,6 +70,8 @@ class Convolution:
         the output's size is a locally connected layer.
     taps: the kernel positions that are kept, of a kernel known to be zero elsewhere; None keeps them all. They are places
         in the weight array as it is given, before `flip` turns it; in row order, each once.
+    rank, equal: of a kernel known when a plan is made (`factors.structure`): how many outer products of one vector per axis it is the
+        sum of, within rounding, None if that is not known; whether all its weights are equal.
     """
 
     size: tuple[int, ...]
@@ -90,6 +92,8 @@ class Convolution:
     epilogue: Epilogue = NO_EPILOGUE
     overflow: str = "saturate"
     taps: tuple[tuple[int, ...], ...] | None = None
+    rank: int | None = None
+    equal: bool = False
 
     def __post_init__(self) -> None:
         _check(self)
@@ -196,6 +200,10 @@ class Convolution:
             notes.append("kernel turned by 180°")
         if self.taps is not None:
             notes.append(f"{len(self.taps)} of {math.prod(self.kernel)} taps")
+        if self.rank is not None:
+            notes.append(f"rank {self.rank}")
+        if self.equal:
+            notes.append("equal weights")
         if self.epilogue.bias:
             notes.append("bias")
         if self.epilogue.activation:
@@ -268,6 +276,8 @@ def _check(c: Convolution) -> None:
             raise ShapeError(f"{name} of shape {_by(shape)} has more elements than a 64-bit address reaches")
     if c.taps is not None:
         _check_taps(c.taps, c.kernel)
+    if c.rank is not None:
+        _at_least("rank", (c.rank,), 1)
 
 
 def _check_taps(taps: tuple[tuple[int, ...], ...], kernel: tuple[int, ...]) -> None:

@@ -13,15 +13,16 @@ the planner; this file only says how a picture is seen as one:
 
 import math
 import operator
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, TypedDict, Unpack
+from dataclasses import replace
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
+from juanji.calls import MOST_BYTES, met
 from juanji.describe import BoundaryLike, PerAxis, array_of, describe, parse_boundaries, parse_dtype, per_axis
 from juanji.errors import ArgumentError, DtypeError, ShapeError
+from juanji.factors import Structure, structure
 from juanji.image import kernels
 from juanji.planner import Plan, plan_for
 from juanji.spec import ZERO, Boundary
@@ -29,6 +30,7 @@ from juanji.spec import ZERO, Boundary
 Array = npt.NDArray[Any]
 
 PIXELS = ("uint8", "uint16", "float32", "float64")
+_PIXELS = frozenset(map(np.dtype, (*PIXELS, "bool")))  # NumPy takes a microsecond to spell a type's name
 SUMMED = ("outline",)  # kernels that, by name, add the colours up
 
 
@@ -89,8 +91,7 @@ def _with_parameters(kernel: npt.ArrayLike | str, parameters: dict[str, Any]) ->
     return kernels.get(kernel, **parameters)
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A filter about to run on one picture: the plan, the picture seen as that asks, and the weights."""
 
     picture: "Picture"
@@ -123,40 +124,80 @@ def prepare(
 ) -> Prepared:
     """All that `filter` does before it computes: the plan, with its arrays. Arguments as there."""
     pixels = _pixels(image)
-    final = _result_dtype(pixels.dtype, dtype)
-    picture = Picture.of(pixels.view(np.uint8) if pixels.dtype == np.bool_ else pixels, channel_axis)
-    work = np.dtype(np.float64 if np.float64 in (picture.pixels.dtype, final) else np.float32)
-    parts: tuple[str, ...] | tuple[npt.ArrayLike] = (kernel,)
-    if isinstance(kernel, str):
-        parts = kernels.PAIRS.get(kernel, (kernel,))
-    weights = np.stack([_weights(kernels.get(part) if isinstance(part, str) else part, work, final) for part in parts])
+    given = kernel if isinstance(kernel, str) else _Content.of(_kernel(kernel))
+    arrays = pixels.shape, pixels.dtype, given
+    options: dict[str, Any] = {"boundary": boundary, "dtype": dtype, "stride": stride, "channel_axis": channel_axis}
+    small = isinstance(given, str) or len(given.content) <= MOST_BYTES
+    recipe = met(_recipe, arrays, options) if small else _recipe(*arrays, **options)
+    picture = Picture(pixels.view(np.uint8) if pixels.dtype == np.bool_ else pixels, recipe.channels)
+    x = picture.colours() if recipe.summed else picture.planes()
+    return Prepared(picture, recipe.plan, x, recipe.w, recipe.summed, recipe.stride, recipe.dtype)
+
+
+class _Content(NamedTuple):
+    """An array as a value: what is equal to it has the same elements."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    content: bytes
+
+    @classmethod
+    def of(cls, array: Array) -> "_Content":
+        return cls(array.dtype, array.shape, array.tobytes())
+
+    @property
+    def array(self) -> Array:
+        return np.frombuffer(self.content, self.dtype).reshape(self.shape)
+
+
+class _Recipe(NamedTuple):
+    """What of a `Prepared` is the same for all pictures of a shape and type; where those have their channels."""
+
+    plan: Plan
+    w: Array
+    summed: bool
+    stride: tuple[int, int]
+    dtype: np.dtype[Any]
+    channels: int | None
+
+
+def _recipe(
+    shape: tuple[int, ...], of: np.dtype[Any], given: str | _Content, *, boundary: Any, dtype: Any, stride: Any, channel_axis: Any
+) -> _Recipe:
+    final = _result_dtype(of, dtype)
+    channels = _channels(shape, channel_axis)
+    work = np.dtype(np.float64 if np.float64 in (of, final) else np.float32)
+    named = kernels.PAIRS.get(given, (given,)) if isinstance(given, str) else ()
+    parts = [_kernel(kernels.get(name)) for name in named] if isinstance(given, str) else [given.array]
+    weights = np.stack([_weights(part, work, final) for part in parts])
     direct = len(weights) == 1 and (final == work or final.kind == "u")  # `store` makes the rest, a magnitude before it
-    summed = isinstance(kernel, str) and kernel in SUMMED and picture.channels is not None
-    x = picture.colours() if summed else picture.planes()
+    summed = isinstance(given, str) and given in SUMMED and channels is not None
+    sample = Picture(np.broadcast_to(np.zeros((), of), shape), channels)
+    x_shape = (sample.colours() if summed else sample.planes()).shape
     rows, columns = per_axis("stride", stride, 2, 1)
     outside = parse_boundaries(boundary, 2)
     for value in (side.value for side in outside if not math.isfinite(side.value)):
-        if pixels.dtype.kind != "f":
-            raise ArgumentError(f"the constant of boundary (={value}) must be finite for a picture of {pixels.dtype}")
+        if of.kind != "f":
+            raise ArgumentError(f"the constant of boundary (={value}) must be finite for a picture of {of}")
     taps = (weights != 0).any(axis=0)
     plan = _planned(
-        x.shape,
-        x.dtype,
+        x_shape,
+        np.dtype(np.uint8) if of == np.bool_ else of,
         work,
         final if direct else work,
         weights.shape,
         taps.tobytes(),
+        structure(weights[0], work) if len(weights) == 1 and not summed else Structure(),
         (rows, columns),
         outside,
         summed,
-        "strict" if pixels.dtype.kind in "bu" and _sums_exactly(weights, pixels.dtype) else "default",
+        "strict" if of.kind in "bu" and _sums_exactly(weights, of) else "default",
     )
     if summed:
-        weights = np.repeat(weights[:, None], x.shape[-1], axis=1)
-    return Prepared(picture, plan, x, weights.reshape(plan.spec.w_shape), summed, (rows, columns), final)
+        weights = np.repeat(weights[:, None], x_shape[-1], axis=1)
+    return _Recipe(plan, weights.reshape(plan.spec.w_shape), summed, (rows, columns), final, channels)
 
 
-@lru_cache(maxsize=1024)
 def _planned(
     x_shape: tuple[int, ...],
     x_dtype: np.dtype[Any],
@@ -164,34 +205,34 @@ def _planned(
     out_dtype: np.dtype[Any],
     weights: tuple[int, ...],
     taps: bytes,
+    of_kernel: Structure,
     stride: tuple[int, ...],
     boundaries: tuple[Boundary, ...],
     summed: bool,
     precision: str,
 ) -> Plan:
-    """The plan for a view of `Picture` and weights (features, rows, columns), of which `taps` says where one is not zero."""
+    """The plan for a view of `Picture` and weights (features, rows, columns), of which `taps` says where one is not zero, and
+    `of_kernel` what else is known of them."""
     features, *kernel = weights
     kept = np.frombuffer(taps, np.bool_).reshape(kernel)
     padding = [(k // 2, k - 1 - k // 2) for k in kernel]
     if len(x_shape) == 5:  # the third spatial axis: the interleaved channels
         kernel, kept = [*kernel, 1], kept[..., None]
         stride, padding, boundaries = (*stride, 1), [*padding, (0, 0)], (*boundaries, ZERO)
-    return plan_for(
-        describe(
-            x_shape,
-            (features, x_shape[-1] if summed else 1, *kernel),
-            dtype=x_dtype,
-            w_dtype=w_dtype,
-            out_dtype=out_dtype,
-            stride=stride,
-            padding=padding,
-            boundary=boundaries,
-            layout="channels_last" if summed else "channels_first",
-            weight_layout="OI*",
-            taps=kept if kept.any() else None,
-        ),
-        precision=precision,
+    spec = describe(
+        x_shape,
+        (features, x_shape[-1] if summed else 1, *kernel),
+        dtype=x_dtype,
+        w_dtype=w_dtype,
+        out_dtype=out_dtype,
+        stride=stride,
+        padding=padding,
+        boundary=boundaries,
+        layout="channels_last" if summed else "channels_first",
+        weight_layout="OI*",
+        taps=kept if kept.any() else None,
     )
+    return plan_for(replace(spec, **of_kernel._asdict()), precision=precision)
 
 
 def _sums_exactly(weights: Array, dtype: np.dtype[Any]) -> bool:
@@ -208,22 +249,11 @@ def _sums_exactly(weights: Array, dtype: np.dtype[Any]) -> bool:
     return not np.fmod(weights, unit).any()
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """An array with what its axes mean. `channels` is the channel axis, counted from 0, or None."""
 
     pixels: Array
     channels: int | None
-
-    @classmethod
-    def of(cls, pixels: Array, channel_axis: int | None) -> "Picture":
-        """The picture, its shape checked."""
-        channels = _channel_axis(pixels.shape, channel_axis)
-        if pixels.ndim - (channels is not None) < 2:
-            raise ShapeError(f"image of shape {pixels.shape} must have two axes, rows and columns, besides its channels")
-        if pixels.size == 0:
-            raise ShapeError(f"image of shape {pixels.shape} has no pixels")
-        return cls(pixels, channels)
 
     @property
     def last(self) -> bool:
@@ -336,9 +366,11 @@ def on_grey(values: Array, prepared: Prepared, *, signed: bool) -> Array:
 def _pixels(image: npt.ArrayLike) -> Array:
     """The user's array in the machine's byte order, its element type checked."""
     pixels = array_of("image", image)
-    if pixels.dtype.name not in (*PIXELS, "bool"):
+    if pixels.dtype in _PIXELS:
+        return pixels
+    if pixels.dtype.newbyteorder("=") not in _PIXELS:
         raise DtypeError(f"image has dtype {pixels.dtype}; a picture is {', '.join(PIXELS)}, as image.astype('float32') gives")
-    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    return pixels.astype(pixels.dtype.newbyteorder("="))
 
 
 def _result_dtype(pixels: np.dtype[Any], dtype: npt.DTypeLike | None) -> np.dtype[Any]:
@@ -348,6 +380,16 @@ def _result_dtype(pixels: np.dtype[Any], dtype: npt.DTypeLike | None) -> np.dtyp
     if result.name not in PIXELS:
         raise DtypeError(f"dtype (={result}) must be one of {', '.join(PIXELS)}")
     return result.newbyteorder("=")
+
+
+def _channels(shape: tuple[int, ...], channel_axis: int | None) -> int | None:
+    """The channel axis of pictures of a shape, which is checked."""
+    channels = _channel_axis(shape, channel_axis)
+    if len(shape) - (channels is not None) < 2:
+        raise ShapeError(f"image of shape {shape} must have two axes, rows and columns, besides its channels")
+    if 0 in shape:
+        raise ShapeError(f"image of shape {shape} has no pixels")
+    return channels
 
 
 def _channel_axis(shape: tuple[int, ...], channel_axis: int | None) -> int | None:
@@ -367,8 +409,8 @@ def _channel_axis(shape: tuple[int, ...], channel_axis: int | None) -> int | Non
     )
 
 
-def _weights(kernel: npt.ArrayLike, work: np.dtype[Any], final: np.dtype[Any]) -> Array:
-    """The kernel as a contiguous 2-D array of the type that is summed."""
+def _kernel(kernel: npt.ArrayLike) -> Array:
+    """The kernel as a 2-D array of real numbers."""
     given = array_of("kernel", kernel)
     if given.dtype.kind not in "fiub":
         raise DtypeError(f"kernel has dtype {given.dtype}, but a picture's kernel is made of real numbers")
@@ -377,8 +419,13 @@ def _weights(kernel: npt.ArrayLike, work: np.dtype[Any], final: np.dtype[Any]) -
         raise ShapeError(f"kernel of shape {given.shape} must have two axes{hint}")
     if given.size == 0:
         raise ShapeError(f"kernel of shape {given.shape} has no elements")
+    return given
+
+
+def _weights(kernel: Array, work: np.dtype[Any], final: np.dtype[Any]) -> Array:
+    """The kernel in the type that is summed."""
     with np.errstate(over="ignore"):
-        weights = np.ascontiguousarray(given, dtype=work)
+        weights = kernel.astype(work)
     if final.kind == "u" and not np.isfinite(weights).all():
         raise ArgumentError(f"kernel must be finite in {work} where the result is {final}, but holds {_odd(weights)}")
     return weights

@@ -194,6 +194,14 @@ def plus(e: Emitter, a: Value, b: Value) -> Value:
     return e.arith("fadd" if a.type.floating else "add", a, b)
 
 
+def across(e: Emitter, lanes: Value) -> Value:
+    """The sum of a vector's lanes: the upper half added to the lower, until one is left."""
+    while lanes.type.lanes > 1:
+        half = lanes.type.lanes // 2
+        lanes = plus(e, e.shuffle(lanes, lanes, range(half)), e.shuffle(lanes, lanes, range(half, 2 * half)))
+    return e.emit(Type(lanes.type.scalar), f"extractelement {lanes}, i32 0")
+
+
 def transpose(e: Emitter, rows: list[Value]) -> list[Value]:
     """The columns of a square of vectors: log2(lanes) rounds that swap ever larger off-diagonal blocks."""
     lanes = rows[0].type.lanes

@@ -192,6 +192,10 @@ class Emitter:
         """Call a function of this module."""
         self.line(f"call void @{name}({', '.join(map(str, arguments))})")
 
+    def call_at(self, function: Value, *arguments: Value) -> None:
+        """Call a function by its address."""
+        self.line(f"call void {function.name}({', '.join(map(str, arguments))})")
+
     def stack(self, type: Type, count: int = 1) -> Value:
         """Room on the stack, aligned to a vector, for the whole call."""
         name = self.fresh()

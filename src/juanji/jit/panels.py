@@ -8,10 +8,14 @@ whatever is fastest; they differ in what an element is and where it goes:
                         element i is i mod s, at place i // s), so that the lanes of a vector are neighbours in memory again
     pixel_filler        all channels of a channels-last pixel, cut into blocks of `panel_c` channels `ps_b` bytes apart
     transposing_filler  the same panel from channels-first planes: squares of channels × columns are turned in registers
+    gathering_filler    the same of one block of channels too few to be turned, two to four of which are interleaved in registers
+    block_filler        pixels whose channels fill all blocks, from channels-last ones
+    word_filler         the same blocks of numbers shorter than 32 bits from planes, whose neighbours are turned as one word
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from juanji.jit.arguments import Arguments
 from juanji.jit.elements import SCALARS, read, transpose
@@ -257,3 +261,117 @@ def _turn(row: _Row, begin: Value, start: Value, stop: Value) -> None:
                 e.store(pixel, buffer + lane * vector.bytes)
             with e.loop(0, stop - start) as column:
                 e.store(e.load(vector, buffer + column * vector.bytes), _pixel_place(row, c, start + column), element)
+
+
+def gathering_filler(e: Emitter, line: Line, names: tuple[str, ...], few: int = 0) -> None:
+    """Emits the filler of a row of pixels out of a few channels-first planes, all in one block: element by element, or `few` known
+    channels a vector at a time."""
+    _emit(e, line, names, _pixel_fill, _gather_few, partial(_interleave, channels=few) if few else _gather_run)
+
+
+def _gather_few(row: _Row, i: Value, pointer: Value) -> None:
+    with row.e.loop(0, row.a["channels_all"]) as c:
+        number = row.read(pointer + c * row.a["xs_c"], row.total)
+        row.e.store(number, row.goal + (i * row.a["panel_c"] + c) * row.total.bytes)
+
+
+def _gather_run(row: _Row, begin: Value, start: Value, stop: Value) -> None:
+    pitch = row.a["panel_c"] * row.total.bytes
+    with row.e.loop(0, row.a["channels_all"]) as c:
+        plane, goal = begin + c * row.a["xs_c"], row.goal + c * row.total.bytes
+        with row.e.loop(start, stop) as i:
+            row.e.store(row.read(plane + i * row.size, row.total), goal + i * pitch)
+
+
+def _interleave(row: _Row, begin: Value, start: Value, stop: Value, channels: int) -> None:
+    e, lanes = row.e, row.vector.lanes
+    wide = e.compare("sge", stop - start, e.integer(lanes))
+    with e.when(wide), e.loop(start, stop, lanes) as next_i:
+        i = e.least(next_i, stop - lanes)
+        planes = [row.read(begin + c * row.a["xs_c"] + i * row.size, row.vector) for c in range(channels)]
+        goal = row.goal + i * (channels * row.total.bytes)
+        for number in range(channels):
+            places = [divmod(number * lanes + lane, channels) for lane in range(lanes)]  # pixel and channel of each element
+            mixed = e.shuffle(planes[0], planes[1], [lanes + i if c == 1 else i for i, c in places])
+            for third in range(2, channels):
+                mixed = e.shuffle(mixed, planes[third], [lanes + i if c == third else lane for lane, (i, c) in enumerate(places)])
+            e.store(mixed, goal + number * row.vector.bytes, row.total.bytes)
+    with e.otherwise(wide):
+        _gather_run(row, begin, start, stop)
+
+
+def block_filler(e: Emitter, line: Line, names: tuple[str, ...], block: int) -> None:
+    """Emits the filler of a row of channels-last pixels whose channels are a multiple of `block`, which is one of a vector's lanes."""
+
+    def move(row: _Row, b: Value, source: Value, i: Value) -> None:
+        goal = row.goal + b * row.a["ps_b"] + i * (block * row.total.bytes)
+        for c in range(0, block, row.vector.lanes):
+            e.store(row.read(source + (b * block + c) * row.size, row.vector), goal + c * row.total.bytes, row.total.bytes)
+
+    def copy(row: _Row, i: Value, pixel: Value) -> None:
+        with e.loop(0, row.a["panels"]) as b:
+            move(row, b, pixel, i)
+
+    def inside(row: _Row, begin: Value, start: Value, stop: Value) -> None:
+        with e.loop(0, row.a["panels"]) as b, e.loop(start, stop) as i:
+            move(row, b, begin + i * row.a["xs_w"], i)
+
+    _emit(e, line, names, _pixel_fill, copy, inside)
+
+
+def word_filler(e: Emitter, line: Line, names: tuple[str, ...], block: int, even: bool) -> None:
+    """Emits the filler of a row of pixels out of channels-first planes: `block` channels of as many pixels as a vector has words.
+
+    The channels of a word are put together pixel by pixel, and squares of words are turned in registers. Past the last channel
+    stand zeros; even: channels are a multiple of `block`.
+    """
+    words = e.vector("i32")
+    each = words.bytes // words.lanes // Type(line.total).bytes  # channels of a word
+    across = block // each  # words of a pixel
+
+    def square(row: _Row, planes: list[Value], i: Value, count: Value | None) -> list[Value]:
+        """Pixels as vectors: `across` words of each of `lanes` columns."""
+        numbers = []
+        for first in range(0, block, each):
+            elements = (row.read(plane + i * row.size, words.of(line.total), count) for plane in planes[first : first + each])
+            word, *others = (e.convert("zext", element, "i32") for element in elements)
+            for place, part in enumerate(others, start=1):
+                word = e.arith("or", word, e.arith("shl", part, e.const(words, 32 // each * place)))
+            numbers.append(word)
+        turned = [transpose(e, numbers[start : start + words.lanes]) for start in range(0, across, words.lanes)]
+        return [vector for pixel in zip(*turned, strict=True) for vector in pixel]
+
+    def inside(row: _Row, begin: Value, start: Value, stop: Value) -> None:
+        a, pieces = row.a, across // words.lanes
+        buffer = e.stack(words, words.lanes * pieces)
+        wide = e.compare("sge", stop - start, e.integer(words.lanes))
+        with e.loop(0, a["panels"]) as b:
+            first = b * block
+            planes = [begin + e.least(first + c, a["channels_all"] - 1) * a["xs_c"] for c in range(block)]
+            goal = row.goal + b * a["ps_b"]
+            known = [_first_lanes(row, a["channels_all"] - first - part * row.vector.lanes) for part in range(pieces)]
+
+            def put(vectors: list[Value], at: Value) -> None:
+                for number, vector in enumerate(vectors):
+                    numbers = e.emit(row.vector, f"bitcast {vector} to {row.vector}")
+                    if not even:
+                        numbers = e.select(known[number % pieces], numbers, e.zero(row.vector))
+                    e.store(numbers, at + number * words.bytes, row.total.bytes)
+
+            with e.when(wide), e.loop(start, stop, words.lanes) as next_i:
+                i = e.least(next_i, stop - words.lanes)
+                put(square(row, planes, i, None), goal + i * (block * row.total.bytes))
+            with e.otherwise(wide):
+                put(square(row, planes, start, stop - start), buffer)
+                with e.loop(0, (stop - start) * pieces) as number:
+                    place = goal + (start * pieces + number) * words.bytes
+                    e.store(e.load(words, buffer + number * words.bytes), place)
+
+    _emit(e, line, names, _pixel_fill, _gather_pixel, inside)
+
+
+def _first_lanes(row: _Row, count: Value) -> Value:
+    """A mask of the first `count` lanes."""
+    e, lanes = row.e, row.vector.lanes
+    counts = e.splat(e.emit(Type("i32"), f"trunc {count} to i32"), lanes)
+    return e.compare("slt", e.lane_numbers(counts.type), counts)

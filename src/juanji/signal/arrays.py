@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from juanji.describe import BoundaryLike, PerAxis, array_of, describe, parse_boundaries, per_axis
+from juanji.calls import met
+from juanji.describe import BoundaryLike, PerAxis, array_of, choose_dtypes, describe, parse_boundaries, per_axis
 from juanji.errors import ArgumentError, DtypeError, ShapeError
+from juanji.factors import Structure, structure
 from juanji.kinds import AnyPlan, plan_for
-from juanji.spec import ZERO, Boundary
+from juanji.spec import ZERO
 
 Array = npt.NDArray[Any]
 
@@ -70,7 +72,8 @@ def correlate(
     >>> correlate([1.0, 2.0, 3.0, 4.0], [1.0, 10.0])
     array([21., 32., 43.])
     """
-    return _slide(a, np.conj(_numbers("k", k)), mode, False, boundary, stride, axes, (algorithm, precision), threads)
+    k = _numbers("k", k)
+    return _slide(a, np.conj(k) if k.dtype.kind == "c" else k, mode, False, boundary, stride, axes, (algorithm, precision), threads)
 
 
 def _slide(
@@ -85,63 +88,69 @@ def _slide(
     threads: int | None,
 ) -> Array:
     a, k = _numbers("a", a), _numbers("k", k)
-    if mode not in MODES:
-        raise ArgumentError(f"mode (={mode!r}) must be one of {', '.join(MODES)}")
-    along = _axes(a, k, axes)
-    strides = per_axis("stride", stride, k.ndim, 1)
-    if mode == "valid" and _swapped([a.shape[axis] for axis in along], k.shape):
-        # a fits inside the kernel: exchange them. Convolution commutes; correlation comes out reversed.
-        if k.ndim < a.ndim:
-            raise ShapeError(f"k of shape {k.shape} must fit inside a along axes {along}, where a has {[a.shape[axis] for axis in along]}")
-        swapped = _slide(k.transpose(np.argsort(along)), a, mode, flip, boundary, 1, None, choice, threads)
-        steps = [slice(None, None, 1 if flip else -1)] * a.ndim
-        by_axis = dict(zip(along, strides, strict=True))
-        return swapped[tuple(steps)][tuple(slice(None, None, by_axis[axis]) for axis in range(a.ndim))]
-    plan = _planned(a.shape, k.shape, a.dtype, k.dtype, mode, flip, parse_boundaries(boundary, k.ndim), strides, along, choice)
-    y = plan(a.reshape(plan.spec.x_shape), k.transpose(np.argsort(along)).reshape(plan.spec.w_shape), threads=threads)
-    return y.reshape(*a.shape[: min(along)], *plan.spec.output)
+    of_kernel = structure(k, choose_dtypes(a.dtype, k.dtype, None).sum)
+    algorithm, precision = choice
+    options = {
+        "mode": mode, "flip": flip, "boundary": boundary, "stride": stride, "axes": axes, "algorithm": algorithm, "precision": precision,
+    }  # fmt: skip
+    way = met(_way, (a.shape, k.shape, a.dtype, k.dtype, of_kernel), options)
+    if way.plan is not None:
+        y = way.plan(a.reshape(way.x_shape), k.transpose(way.order).reshape(way.w_shape), threads=threads)
+        return y.reshape(way.y_shape)
+    # a fits inside the kernel: exchange them. Convolution commutes; correlation comes out reversed.
+    swapped = _slide(k.transpose(way.order), a, mode, flip, boundary, 1, None, choice, threads)
+    return swapped[tuple([slice(None, None, 1 if flip else -1)] * a.ndim)][way.steps]
 
 
-@lru_cache(maxsize=1024)
-def _planned(
-    a: tuple[int, ...],
-    k: tuple[int, ...],
-    dtype: np.dtype[Any],
-    k_dtype: np.dtype[Any],
-    mode: str,
-    flip: bool,
-    boundaries: tuple[Boundary, ...],
-    strides: tuple[int, ...],
-    along: tuple[int, ...],
-    choice: tuple[str, str],
-) -> AnyPlan:
-    """The plan for shapes `a` and `k`.
+class _Way(NamedTuple):
+    """How shapes are seen by a plan: those of its operands, the kernel's axes in the order of a's, and the result's shape.
+
+    Without a plan a and k change places, and `steps` are the elements to keep.
+    """
+
+    order: tuple[int, ...]
+    steps: tuple[slice, ...]
+    plan: AnyPlan | None = None
+    x_shape: tuple[int, ...] = ()
+    w_shape: tuple[int, ...] = ()
+    y_shape: tuple[int, ...] = ()
+
+
+def _way(
+    a: tuple[int, ...], k: tuple[int, ...], dtype: np.dtype[Any], k_dtype: np.dtype[Any], of_kernel: Structure, *,
+    mode: Any, flip: bool, boundary: Any, stride: Any, axes: Any, algorithm: str, precision: str,
+) -> _Way:  # fmt: skip
+    """The plan for shapes `a` and `k`, and what is known of the kernel besides.
 
     The axes of `a` before the first that k runs along are the batch. Those between and after are spatial axes with a kernel of size 1,
     so that whatever lies innermost in memory stays there.
     """
-    lead = min(along)
-    of_k = {axis: i for i, axis in enumerate(along)}
-    kernel, stride, padding, boundary = [], [], [], []
-    for axis in range(lead, len(a)):
-        i = of_k.get(axis)
-        kernel.append(1 if i is None else k[i])
-        stride.append(1 if i is None else strides[i])
-        boundary.append(ZERO if i is None else boundaries[i])
-        padding.append(_padding(mode, kernel[-1]))
-    return plan_for(
-        describe(
-            (math.prod(a[:lead]), 1, *a[lead:]),
-            (1, 1, *kernel),
-            dtype=dtype,
-            w_dtype=k_dtype,
-            stride=stride,
-            padding=padding,
-            boundary=boundary,
-            flip=flip,
-        ),
-        *choice,
+    if not isinstance(mode, str) or mode not in MODES:
+        raise ArgumentError(f"mode (={mode!r}) must be one of {', '.join(MODES)}")
+    along = _axes(a, k, axes)
+    of_k, lead = {axis: i for i, axis in enumerate(along)}, min(along)
+    strides = per_axis("stride", stride, len(k), 1)
+    order = tuple(sorted(range(len(k)), key=lambda i: along[i]))
+    steps = tuple(slice(None, None, strides[of_k[axis]] if axis in of_k else 1) for axis in range(len(a)))
+    if mode == "valid" and _swapped([a[axis] for axis in along], k):
+        if len(k) < len(a):
+            raise ShapeError(f"k of shape {k} must fit inside a along axes {along}, where a has {[a[axis] for axis in along]}")
+        return _Way(order, steps)
+    boundaries = parse_boundaries(boundary, len(k))
+    spatial = [of_k.get(axis) for axis in range(lead, len(a))]
+    kernel = [1 if i is None else k[i] for i in spatial]
+    spec = describe(
+        (math.prod(a[:lead]), 1, *a[lead:]),
+        (1, 1, *kernel),
+        dtype=dtype,
+        w_dtype=k_dtype,
+        stride=[1 if i is None else strides[i] for i in spatial],
+        padding=[_padding(mode, length) for length in kernel],
+        boundary=[ZERO if i is None else boundaries[i] for i in spatial],
+        flip=flip,
     )
+    plan = plan_for(replace(spec, **of_kernel._asdict()), algorithm, precision)
+    return _Way(order, steps, plan, plan.spec.x_shape, plan.spec.w_shape, (*a[:lead], *plan.spec.output))
 
 
 def _padding(mode: str, length: int) -> tuple[int, int]:
@@ -162,17 +171,18 @@ def _numbers(name: str, value: npt.ArrayLike) -> Array:
     return array
 
 
-def _axes(a: Array, k: Array, axes: int | Sequence[int] | None) -> tuple[int, ...]:
-    if k.ndim == 0 or a.ndim == 0:
-        raise ShapeError(f"a of shape {a.shape} and k of shape {k.shape} must have at least one axis")
+def _axes(a: tuple[int, ...], k: tuple[int, ...], axes: int | Sequence[int] | None) -> tuple[int, ...]:
+    if not k or not a:
+        raise ShapeError(f"a of shape {a} and k of shape {k} must have at least one axis")
     if axes is None:
-        if k.ndim != a.ndim:
-            raise ShapeError(f"k has {k.ndim} axes but a has {a.ndim}; `axes` says along which of a's axes k runs")
-        return tuple(range(a.ndim))
+        if len(k) != len(a):
+            raise ShapeError(f"k has {len(k)} axes but a has {len(a)}; `axes` says along which of a's axes k runs")
+        return tuple(range(len(a)))
+    n = len(a)
     chosen = tuple(np.atleast_1d(axes).tolist())
-    if len(chosen) != k.ndim or any(not isinstance(axis, int) or not -a.ndim <= axis < a.ndim for axis in chosen):
-        raise ArgumentError(f"axes (={axes!r}) must name {k.ndim} of a's {a.ndim} axes, one for each axis of k")
-    along = tuple(axis % a.ndim for axis in chosen)
+    if len(chosen) != len(k) or any(not isinstance(axis, int) or not -n <= axis < n for axis in chosen):
+        raise ArgumentError(f"axes (={axes!r}) must name {len(k)} of a's {n} axes, one for each axis of k")
+    along = tuple(axis % n for axis in chosen)
     if len(set(along)) < len(along):
         raise ArgumentError(f"axes (={axes!r}) must not repeat an axis")
     return along
