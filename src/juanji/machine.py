@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from juanji.errors import CompileError, NotBuiltError
-from juanji.jit import store
+from juanji.jit import permission, store, tiles
 from juanji.jit.emit import I64, PTR, Emitter
 from juanji.jit.lock import compiling
 from juanji.jit.target import Target
@@ -29,7 +29,10 @@ CHAINS = 12  # independent multiply-adds in flight: enough to hide their latency
 
 @dataclass(frozen=True)
 class Machine:
-    """Of one core: peaks in FLOP/s (a multiply-add is two), bandwidth in B/s (read and written, copying), caches in bytes."""
+    """Of one core: peaks in FLOP/s (a multiply-add is two), bandwidth in B/s (read and written, copying), caches in bytes.
+
+    peak_matrix: of the matrix unit with bfloat16 numbers, 0 without one that this process may use.
+    """
 
     name: str
     target: Target
@@ -39,6 +42,7 @@ class Machine:
     peak_f32: float
     peak_f64: float
     bandwidth: float
+    peak_matrix: float = 0.0
 
     @property
     def vector_bits(self) -> int:
@@ -59,6 +63,10 @@ class Machine:
         """FLOP/s of one core for sums of a dtype."""
         return self.peak_f64 if dtype == "float64" else self.peak_f32
 
+    def peak_of_products(self, x: str, w: str) -> float:
+        """FLOP/s of the matrix unit for products of these element types, 0 if it has none."""
+        return self.peak_matrix * (1 if x == "bfloat16" else 2) if (x, w) in tiles.PRODUCTS else 0.0
+
 
 def probe() -> Machine:
     """The machine this process runs on."""
@@ -73,10 +81,11 @@ def _probe() -> Machine:
     kept = store.read(key)
     if kept is not None:
         facts = json.loads(kept)
-        return Machine(**(facts | {"target": Target(**facts["target"]), "cores": _cores()}))
-    found = _measure()
-    store.write(key, json.dumps(dataclasses.asdict(found)).encode())
-    return found
+        found = Machine(**(facts | {"target": Target(**facts["target"]), "cores": _cores()}))
+    else:
+        found = _measure()
+        store.write(key, json.dumps(dataclasses.asdict(found)).encode())
+    return dataclasses.replace(found, peak_matrix=_matrix(found.target, key))
 
 
 @lru_cache(maxsize=1)
@@ -133,10 +142,8 @@ def _measure() -> Machine:
     )
 
 
-def _peak(target: Target, scalar: str) -> float:
-    """FLOP/s of independent chains of multiply-adds in registers, the best of several short runs."""
-    from juanji.jit.compile import compile_ir
-
+def peak_loop(target: Target, scalar: str) -> str:
+    """The IR of independent chains of multiply-adds in registers: a row of the number of rounds, a vector, and room for all chains."""
     e = Emitter(target.vector_bits, target.masks)
     vector = e.vector(scalar)
     with e.function("kernel", PTR) as (row,):
@@ -147,7 +154,15 @@ def _peak(target: Target, scalar: str) -> float:
                 chain.set(e.fma(chain.get(), factor, factor))
         for i, chain in enumerate(chains):
             e.store(chain.get(), row + (8 + i * vector.bytes))
-    code = store.Code(compile_ir(e.text(), target))
+    return e.text()
+
+
+def _peak(target: Target, scalar: str) -> float:
+    """FLOP/s of independent chains of multiply-adds in registers, the best of several short runs."""
+    from juanji.jit.compile import compile_ir
+
+    vector = Emitter(target.vector_bits, target.masks).vector(scalar)
+    code = store.Code(compile_ir(peak_loop(target, scalar), target))
     rounds = 10_000
     room = np.zeros(1 + CHAINS * vector.bytes // 8, np.int64)
     best = float("inf")
@@ -158,6 +173,58 @@ def _peak(target: Target, scalar: str) -> float:
         code.call(ctypes.c_void_p(room.ctypes.data))
         best = min(best, time.perf_counter() - start)
     return 2.0 * rounds * CHAINS * vector.lanes / best
+
+
+def _matrix(target: Target, key: str) -> float:
+    """FLOP/s of the matrix unit, 0 where there is none. Every process has to ask for leave to use it, also where the rate is known."""
+    if not (tiles.has(target) and permission.tiles()):
+        return 0.0
+    key = hashlib.sha256(f"{key} matrix".encode()).hexdigest()
+    kept = store.read(key)
+    if kept is not None:
+        return float(kept)
+    rate = _peak_matrix(target)
+    store.write(key, repr(rate).encode())
+    return rate
+
+
+def _peak_matrix(target: Target) -> float:
+    """FLOP/s of products of tiles of bfloat16 numbers, 0 if a first product of small integers is not what it should be."""
+    from juanji.jit.compile import compile_ir
+
+    chains, product = 4, tiles.PRODUCTS["bfloat16", "bfloat16"]
+    e = Emitter(target.vector_bits, target.masks)
+    with e.function("kernel", PTR) as (row,):
+        a, b, goal = (row + (64 + part * tiles.TILE) for part in range(3))
+        tiles.configure(e)
+        for acc in range(chains):
+            tiles.zero(e, acc)
+        tiles.load(e, chains, a, 64)
+        tiles.load(e, chains + 1, b, 64)
+        with e.loop(0, e.load(I64, row)):
+            for acc in range(chains):
+                tiles.multiply(e, product, acc, chains, chains + 1)
+        tiles.store(e, 0, goal, 64)
+        tiles.release(e)
+    code = store.Code(compile_ir(e.text(), target))
+    room = np.zeros(64 + 3 * tiles.TILE, np.uint8)
+    left, right = (np.arange(512).reshape(16, 32) * step % 7 - 3 for step in (3, 5))
+    pairs = np.stack([right.T[::2], right.T[1::2]], axis=-1)  # of neighbours of the reduction
+    for part, numbers in enumerate((left, pairs)):
+        words = numbers.astype(np.float32).view(np.uint32).reshape(-1) >> 16
+        room[64 + part * tiles.TILE :][: tiles.TILE] = words.astype(np.uint16).view(np.uint8)
+
+    def run(rounds: int) -> float:
+        room[:8].view(np.int64)[0] = rounds
+        start = time.perf_counter()
+        code.call(ctypes.c_void_p(room.ctypes.data))
+        return time.perf_counter() - start
+
+    run(1)
+    if not np.array_equal(room[64 + 2 * tiles.TILE :].view(np.float32).reshape(16, 16), left @ right.T):
+        return 0.0
+    rounds = 10_000
+    return 2.0 * rounds * chains * 16 * 16 * 32 / min(run(rounds) for _ in range(20))
 
 
 def _bandwidth() -> float:
