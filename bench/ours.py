@@ -14,11 +14,12 @@ LIBRARY = "juanji"
 
 
 class Ours(NamedTuple):
-    """How a row is run, and by which algorithm with which schedule."""
+    """How a row is run, by which algorithm with which schedule, and the seconds that the planner expects on one core; 0 of pooling."""
 
     contestant: Contestant
     algorithm: str
     schedule: str
+    expected: float = 0.0
 
 
 def contestant(row: AnyRow, first: Array, second: Array, threads: int, allocate: bool = False) -> Ours:
@@ -44,7 +45,8 @@ def contestant(row: AnyRow, first: Array, second: Array, threads: int, allocate:
         return np.asarray(y)[0, 0] if row.kind == "picture" else np.asarray(y)
 
     explained = plan.explain()
-    return Ours(Contestant(LIBRARY, "", lambda: call(out), read), explained["algorithm"], "; ".join(explained["schedule"]))
+    schedule = "; ".join(explained["schedule"])
+    return Ours(Contestant(LIBRARY, "", lambda: call(out), read), explained["algorithm"], schedule, explained["seconds"])
 
 
 def _pooling(row: PoolRow, x: Array, dy: Array, threads: int, allocate: bool) -> Callable[[], Any]:

@@ -7,15 +7,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 from typing import Any
+
+import numpy as np
 
 import juanji as jj
 from bench import ours
 from bench.measure import interleave
 from bench.peers import Peer
-from bench.problems import AnyRow, Row
+from bench.problems import AnyRow, PoolRow, Row
 from bench.rows import select
 
 SAMPLED = (
@@ -42,20 +44,48 @@ def problem(name: str) -> AnyRow:
 
 
 def calls(peers: Sequence[Peer], rounds: int) -> dict[str, float]:
-    """Microseconds of a call on one channel of 8×8 with a 3×3 kernel: ours in three ways, and the peers."""
+    """Microseconds of calls on a channel of 8×8 with a 3×3 kernel or a 2×2 window, ours and the peers', by what is called.
+
+    The last lines are one call on a thousand such pictures, for each of them; a call each costs what the first lines say.
+    """
+    timed: dict[str, tuple[Callable[[], Any], int]] = {}
+    for row, pictures, mine in _small_calls():
+        first, second = row.arrays()
+        timed |= {name: (run, pictures) for name, run in mine.items()}
+        others = [other for peer in peers for other in peer.contestants(row, first, second)]
+        timed |= {f"{row.name}: {other.label}": (other.run, pictures) for other in others}
+    turns = interleave([run for run, _ in timed.values()], rounds)
+    return {name: median(times) / pictures * 1e6 for (name, (_, pictures)), times in zip(timed.items(), turns, strict=True)}
+
+
+def _small_calls() -> Iterator[tuple[AnyRow, int, dict[str, Callable[[], Any]]]]:
+    """Rows that the peers can run, how many pictures each has, and our calls."""
+    x_shape, w_shape = (1, 1, 8, 8), (1, 1, 3, 3)
     row = problem(SMALL)
     x, w = row.arrays()
-    bound = ours.contestant(row, x, w, 1).contestant
-    fresh = ours.contestant(row, x, w, 1, allocate=True).contestant
-    plan = jj.plan(x.shape, w.shape, padding=1)
-    timed: dict[str, Callable[[], Any]] = {
+    plan, bound = jj.plan(x_shape, w_shape, padding=1), ours.contestant(row, x, w, 1)
+    yield row, 1, {
         "jj.conv(x, w, padding=1)": lambda: jj.conv(x, w, padding=1),
+        "jj.correlate(a, k, 'same')": lambda: jj.correlate(x[0, 0], w[0, 0], "same"),
         "plan(x, w)": lambda: plan(x, w),
-        "bound(x)": fresh.run,
-        "bound(x, out=y)": bound.run,
-        **{other.label: other.run for peer in peers for other in peer.contestants(row, x, w)},
+        "bound(x)": ours.contestant(row, x, w, 1, allocate=True).contestant.run,
+        "bound(x, out=y)": bound.contestant.run,
     }
-    return {name: median(times) * 1e6 for name, times in zip(timed, interleave(list(timed.values()), rounds), strict=True)}
+    yield Row("gradient of the input", "calls", "conv", x_shape, w_shape, padding=1, product="x"), 1, {
+        "jj.conv_grad_input(dy, w, shape, padding=1)": lambda: jj.conv_grad_input(x, w, x_shape, padding=1)
+    }
+    yield Row("gradient of the weights", "calls", "conv", x_shape, w_shape, padding=1, product="w"), 1, {
+        "jj.conv_grad_weight(x, dy, shape, padding=1)": lambda: jj.conv_grad_weight(x, x, w_shape, padding=1)
+    }
+    yield PoolRow("max pooling", "calls", "max", x_shape, 2), 1, {"jj.pool(x, 2)": lambda: jj.pool(x, 2)}
+    picture = (x[0, 0] * 50).astype(np.uint8)
+    yield Row("picture of bytes", "calls", "picture", (8, 8), (3, 3), "uint8", padding="same", boundary="reflect"), 1, {
+        "jj.image.filter(picture, k)": lambda: jj.image.filter(picture, w[0, 0]),
+        "jj.image.filter(picture, 'mean')": lambda: jj.image.filter(picture, "mean"),
+    }
+    many = Row("one of 1000 in a call", "calls", "conv", (1000, 1, 8, 8), w_shape, padding=1)
+    pictures, kernel = many.arrays()
+    yield many, 1000, {"jj.conv(pictures, w, padding=1), of 1000": lambda: jj.conv(pictures, kernel, padding=1)}
 
 
 def first(names: Sequence[str] = SAMPLED, rounds: int = 3) -> dict[str, dict[str, float]]:

@@ -16,6 +16,7 @@ from compiled import assert_agrees, planned, python, schedules
 from guarded import beside, guarded, scratch
 from juanji import machine as machines
 from juanji import run
+from juanji.algorithms import direct
 from juanji.describe import describe
 from juanji.jit.emit import Emitter
 from juanji.spec import Convolution
@@ -38,8 +39,17 @@ ENDS, STARTS = Sides(True, True, True, True, True), Sides(False, False, False, F
 
 
 def compute(
-    spec: Convolution, schedule: Any, machine: machines.Machine, sides: Sides, x_strides: tuple[int, ...] | None = None, threads: int = 1
+    spec: Convolution,
+    schedule: Any,
+    machine: machines.Machine,
+    sides: Sides,
+    x_strides: tuple[int, ...] | None = None,
+    threads: int = 1,
+    items: int = 1,
 ) -> None:
+    """items: into as many it is cut at least, as far as that goes."""
+    (job,) = direct.work(spec, "y", machine).jobs
+    schedule = job.finer(schedule, items)
     print(spec, repr(spec), schedule, sides, x_strides, sep="\n", flush=True)
     x, w, bias = operands(spec, seed=1, integers=True)
     x_at = guarded(x.shape, x.dtype, sides.x, x_strides)
@@ -84,10 +94,10 @@ def random_batch(family: str, examples: int) -> None:
     """Random descriptions, schedules, places and views."""
 
     @settings(max_examples=examples, deadline=None, database=None)
-    @given(data=st.data(), sides=st.builds(Sides, *[st.booleans()] * 5), threads=st.integers(1, 2))
-    def draw(data: st.DataObject, sides: Sides, threads: int) -> None:
+    @given(data=st.data(), sides=st.builds(Sides, *[st.booleans()] * 5), threads=st.integers(1, 2), items=st.sampled_from((1, 7, 1000)))
+    def draw(data: st.DataObject, sides: Sides, threads: int, items: int) -> None:
         spec, schedule, machine = data.draw(jobs(FAMILIES[family]))
-        compute(spec, schedule, machine, sides, data.draw(strided(spec.x_shape, np.dtype(spec.dtypes.x).itemsize)), threads)
+        compute(spec, schedule, machine, sides, data.draw(strided(spec.x_shape, np.dtype(spec.dtypes.x).itemsize)), threads, items)
 
     draw()
 

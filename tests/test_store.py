@@ -53,6 +53,22 @@ def test_what_is_written_is_read(folder: Path) -> None:
     assert (count, size) == (2, sum(path.stat().st_size for path in folder.iterdir()))
 
 
+def test_kinds_are_apart(file: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.write(KEY, b"figures", "tuned")
+    os.utime(folder / f"{KEY}.tuned", (0, 0))
+    assert (store.read(KEY), store.read(KEY, "tuned"), store.read(KEY, "other")) == (CONTENT, b"figures", None)
+    monkeypatch.setattr(store, "MOST_FILES", 1)
+    store.write(KEY[::-1], b"")  # code is pruned, and the oldest file is none
+    assert store.read(KEY, "tuned") == b"figures"
+    store.remove("tuned")
+    assert store.read(KEY, "tuned") is None
+    assert store.read(KEY) == CONTENT
+    folder.chmod(0o777)
+    store.remove("code")  # not ours alone, so not touched
+    folder.chmod(0o700)
+    assert file.exists()
+
+
 def test_nobody_else_can_write_or_read(file: Path) -> None:
     assert modes(file.parent) == 0o700
     assert modes(file) == 0o600

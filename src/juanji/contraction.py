@@ -23,6 +23,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -140,6 +141,7 @@ class Contraction:
         return replace(self, output=output, conjugated=CONJUGATED[output])
 
 
+@lru_cache(maxsize=64)  # planning asks every algorithm, and each lowers what it is asked about
 def lower(spec: Convolution) -> Contraction:
     """The contraction that computes `spec` forward, its epilogue apart.
 

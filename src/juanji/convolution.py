@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from juanji.describe import Activation, BoundaryLike, Padding, PerAxis, array_of, describe, parse_dtype, spatial_axes
+from juanji.calls import met, plain
+from juanji.describe import Activation, BoundaryLike, Padding, PerAxis, array_of, describe, parse_dtype, spatial_axes, structured
 from juanji.errors import ArgumentError, DtypeError, ShapeError
 from juanji.kinds import AnyPlan, plan_for
 from juanji.spec import Convolution
@@ -16,8 +17,6 @@ from juanji.spec import Convolution
 Array = npt.NDArray[Any]
 
 GRADIENTS = {None: "y", "input": "x", "weight": "w"}
-PLAIN = frozenset((int, str, bool, type(None)))  # types whose values, with them, are keys as they are
-MOST_PLANS = 4096  # calls whose plan is found without a look at their arguments
 
 
 def conv(
@@ -68,18 +67,16 @@ def conv(
     array([[25., 31.],
            [43., 49.]])
     """
-    x, w = operand("x", x), operand("w", w)
+    x, w = array_of("x", x), array_of("w", w)
     bias = None if bias is None else operand("bias", bias, least=0)
     options = {
         "stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "boundary": boundary, "flip": flip,
         "sharing": sharing, "layout": layout, "weight_layout": weight_layout, "activation": activation, "out_dtype": out_dtype,
-        "overflow": overflow,
+        "overflow": overflow, "algorithm": algorithm, "precision": precision,
     }  # fmt: skip
-    single = x.ndim == spatial_axes(w.shape, plain(sharing)) + 1
-    if single:
-        x, out = x[None], batched(out)
-    chosen = planned(_described, (x.shape, w.shape, x.dtype, w.dtype, bias is not None), options, algorithm, precision)
-    y = chosen(x, w, bias, out=out, threads=threads)
+    chosen = met(_described, (x.shape, w.shape, x.dtype, w.dtype, bias is not None), options)
+    single = x.ndim == len(chosen.spec.size) + 1
+    y = chosen(x[None], w, bias, out=batched(out), threads=threads) if single else chosen(x, w, bias, out=out, threads=threads)
     return y[0] if single else y
 
 
@@ -105,8 +102,10 @@ def plan(
     algorithm: str = "auto",
     precision: str = "default",
 ) -> AnyPlan:
-    """The plan for a batched input shape and a weight shape, or an array of weights whose zeros may then be skipped.
+    """The plan for a batched input shape and a weight shape, or an array of weights, whose zeros and structure may then be used.
 
+    Zeros may be skipped; a kernel of one channel and one feature may be computed as a sum of outer products of vectors, or as sums of
+    equal weights, and the plan then takes weights of that structure only.
     gradient: None for the convolution itself, "input" for a plan called as plan(dy, w), "weight" for plan(x, dy).
     algorithm: "auto" is the one that is expected to be fastest for one image; a name asks for that one ("direct" is exact where no
     sum of the definition rounds), and NotBuiltError says why it does not compute the plan. precision: "strict" keeps out algorithms
@@ -138,6 +137,8 @@ def plan(
     }  # fmt: skip
     chosen: dict[str, Any] = {name: plain(value) for name, value in options.items()}
     spec = describe(x_shape, shape, dtype=dtype, w_dtype=w_dtype, bias=bias, sharing=sharing, taps=taps, **chosen)
+    if isinstance(w, np.ndarray) and gradient is None:
+        spec = structured(spec, w)
     return plan_for(spec, algorithm, precision, GRADIENTS[gradient])
 
 
@@ -157,32 +158,14 @@ def compute(
 
 
 def _described(
-    x_shape: Any, w_shape: Any, x_dtype: Any, w_dtype: Any, bias: bool, algorithm: str, precision: str, **options: Any
+    x_shape: Any, w_shape: Any, x_dtype: Any, w_dtype: Any, bias: bool, *, sharing: Any, algorithm: str, precision: str, **options: Any
 ) -> AnyPlan:
-    return plan_for(describe(x_shape, w_shape, dtype=x_dtype, w_dtype=w_dtype, bias=bias, **options), algorithm, precision)
-
-
-_plans: dict[Any, AnyPlan] = {}
-
-
-def planned(make: Callable[..., AnyPlan], arrays: tuple[Any, ...], options: dict[str, Any], algorithm: str, precision: str) -> AnyPlan:
-    """The plan of a call, found by its arguments as they are written, before any of them is looked at.
-
-    make(*arrays, algorithm, precision, **options) plans it; `arrays` is what the call needs to know of its arrays.
-    """
-    values = (*options.values(), algorithm, precision)
-    types = tuple(map(type, values))
-    key = (make, arrays, values, types) if PLAIN.issuperset(types) else (make, arrays, *map(_key, values))
-    try:
-        kept = _plans.get(key)
-    except TypeError:  # something that cannot be hashed, so cannot be right: what follows says which
-        return make(*arrays, algorithm, precision, **{name: plain(value) for name, value in options.items()})
-    if kept is None:
-        kept = make(*arrays, algorithm, precision, **{name: plain(value) for name, value in options.items()})
-        if len(_plans) >= MOST_PLANS:
-            _plans.clear()
-        _plans[key] = kept
-    return kept
+    check_operand("x", x_shape, x_dtype)
+    check_operand("w", w_shape, w_dtype)
+    if len(x_shape) == spatial_axes(w_shape, sharing) + 1:
+        x_shape = (1, *x_shape)
+    spec = describe(x_shape, w_shape, dtype=x_dtype, w_dtype=w_dtype, bias=bias, sharing=sharing, **options)
+    return plan_for(spec, algorithm, precision)
 
 
 def batched(out: Array | None) -> Array | None:
@@ -192,31 +175,19 @@ def batched(out: Array | None) -> Array | None:
     return None if out is None else out[None]
 
 
-def plain(value: Any) -> Any:
-    """An array as the lists or the number that it stands for."""
-    return value.tolist() if isinstance(value, np.ndarray) else value
-
-
-def _key(value: Any) -> Any:
-    """A value as part of a key: hashable, and equal only to what is written alike (1, 1.0 and True are three things)."""
-    kind = type(value)
-    if kind is int or kind is str or value is None:
-        return value
-    if kind is tuple or kind is list:
-        return (kind, *map(_key, value))
-    if isinstance(value, np.ndarray):
-        return (kind, value.dtype, value.shape, value.tobytes())
-    return (kind, repr(value)) if isinstance(value, float | np.floating) else (kind, value)
-
-
 def operand(name: str, value: npt.ArrayLike, least: int = 1) -> Array:
     """The value as an array of numbers with at least as many axes."""
     array = array_of(name, value)
-    if array.dtype.kind not in "fcbiuV" or array.dtype.hasobject or array.dtype.type is np.void:
-        raise DtypeError(f"{name} has dtype {array.dtype}, which is not a number that can be multiplied and added")
-    if array.ndim < least:
-        raise ShapeError(f"{name} is a single number; it needs channels and at least one spatial axis")
+    check_operand(name, array.shape, array.dtype, least)
     return array
+
+
+def check_operand(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], least: int = 1) -> None:
+    """Whether such arrays are operands: numbers, along at least as many axes."""
+    if dtype.kind not in "fcbiuV" or dtype.hasobject or dtype.type is np.void:
+        raise DtypeError(f"{name} has dtype {dtype}, which is not a number that can be multiplied and added")
+    if len(shape) < least:
+        raise ShapeError(f"{name} is a single number; it needs channels and at least one spatial axis")
 
 
 def _canonical_axes(w: Array, weight_layout: str | None, layout: str) -> Array:

@@ -25,13 +25,16 @@ from typing import Any, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
-from juanji.convolution import batched, operand, plain, planned
+from juanji.calls import met
+from juanji.channelwise import sums
+from juanji.convolution import batched, check_operand, operand
 from juanji.describe import (
     SHARINGS,
     Activation,
     BoundaryLike,
     Padding,
     PerAxis,
+    array_of,
     check_sums,
     choose_dtypes,
     describe,
@@ -85,18 +88,16 @@ def conv_transpose(
            [ 4., 10., 10.,  6.],
            [ 3.,  7.,  7.,  4.]])
     """
-    x, w = operand("x", x), operand("w", w)
+    x, w = array_of("x", x), array_of("w", w)
     bias = None if bias is None else operand("bias", bias, least=0)
     options = {
         "stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation, "groups": groups,
         "boundary": boundary, "flip": flip, "sharing": sharing, "layout": layout, "weight_layout": weight_layout,
-        "activation": activation, "out_dtype": out_dtype, "overflow": overflow,
+        "activation": activation, "out_dtype": out_dtype, "overflow": overflow, "algorithm": algorithm, "precision": precision,
     }  # fmt: skip
-    single = x.ndim == spatial_axes(w.shape, plain(sharing)) + 1
-    if single:
-        x, out = x[None], batched(out)
-    chosen = planned(transposed_plan, (x.shape, w.shape, x.dtype, w.dtype, bias is not None), options, algorithm, precision)
-    y = chosen(x, w, bias, out=out, threads=threads)
+    chosen = met(transposed_plan, (x.shape, w.shape, x.dtype, w.dtype, bias is not None), options)
+    single = x.ndim == len(chosen.spec.size) + 1
+    y = chosen(x[None], w, bias, out=batched(out), threads=threads) if single else chosen(x, w, bias, out=out, threads=threads)
     return y[0] if single else y
 
 
@@ -131,17 +132,16 @@ def conv_grad_input(
            [ 4., 10.,  6.],
            [ 3.,  7.,  4.]])
     """
-    dy, w = operand("dy", dy), operand("w", w)
+    dy, w = array_of("dy", dy), array_of("w", w)
     options = {
         "stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "boundary": boundary, "flip": flip,
         "sharing": sharing, "layout": layout, "weight_layout": weight_layout, "out_dtype": out_dtype, "overflow": overflow,
+        "algorithm": algorithm, "precision": precision,
     }  # fmt: skip
     shape = _shape("input_shape", input_shape)
-    single = dy.ndim == spatial_axes(w.shape, plain(sharing)) + 1
-    if single:
-        dy, shape, out = dy[None], (1, *shape), batched(out)
-    chosen = planned(_grad_input, (shape, w.shape, dy.shape, w.dtype, dy.dtype), options, algorithm, precision)
-    dx = chosen(dy, w, out=out, threads=threads)
+    chosen = met(_grad_input, (shape, w.shape, dy.shape, w.dtype, dy.dtype), options)
+    single = dy.ndim == len(chosen.spec.size) + 1
+    dx = chosen(dy[None], w, out=batched(out), threads=threads) if single else chosen(dy, w, out=out, threads=threads)
     return dx[0] if single else dx
 
 
@@ -174,15 +174,16 @@ def conv_grad_weight(
     array([[ 8., 12.],
            [20., 24.]])
     """
-    x, dy = operand("x", x), operand("dy", dy)
+    x, dy = array_of("x", x), array_of("dy", dy)
     options = {
         "stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "boundary": boundary, "flip": flip,
         "sharing": sharing, "layout": layout, "weight_layout": weight_layout, "out_dtype": out_dtype, "overflow": overflow,
+        "algorithm": algorithm, "precision": precision,
     }  # fmt: skip
     shape = _shape("weight_shape", weight_shape)
-    if x.ndim == spatial_axes(shape, plain(sharing)) + 1:
+    chosen = met(_grad_weight, (x.shape, shape, dy.shape, x.dtype, dy.dtype), options)
+    if x.ndim == len(chosen.spec.size) + 1:
         x, dy = x[None], dy[None]
-    chosen = planned(_grad_weight, (x.shape, shape, dy.shape, x.dtype, dy.dtype), options, algorithm, precision)
     return chosen(x, dy, out=out, threads=threads)
 
 
@@ -221,9 +222,7 @@ def conv_grad_bias(
     if shape[-1:] != (features,) or not fits:
         raise ShapeError(f"bias_shape (={shape}) must be ({features},), or have one site axis per axis of {tuple(positions)} before it")
     if dy.dtype == np.float32 and math.prod(sites) == 1 and layout == "channels_first":
-        planes = np.moveaxis(dy, -1, 1).reshape(len(dy), features, math.prod(positions))
-        total: Array = planes.sum(axis=2).sum(axis=0, dtype=np.float64).astype(dy.dtype)
-        return total.reshape(shape)
+        return sums(np.moveaxis(dy, -1, 1)).astype(dy.dtype).reshape(shape)
     if dy.dtype.kind in "fcV":
         wide = np.dtype(np.complex128 if dy.dtype.kind == "c" else np.float64)
         return _per_site(dy, sites, wide).reshape(shape).astype(dy.dtype)
@@ -245,17 +244,27 @@ def _per_site(dy: Array, sites: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
 
 def _grad_input(
-    shape: Any, w_shape: Any, dy_shape: Any, w_dtype: Any, dy_dtype: Any, algorithm: str, precision: str, *, out_dtype: Any, **options: Any
-) -> AnyPlan:
-    spec = _checked(describe(shape, w_shape, **options), dy_shape, f"input_shape (={shape})")
+    shape: Any, w_shape: Any, dy_shape: Any, w_dtype: Any, dy_dtype: Any, *,
+    sharing: Any, out_dtype: Any, algorithm: str, precision: str, **options: Any,
+) -> AnyPlan:  # fmt: skip
+    check_operand("dy", dy_shape, dy_dtype)
+    check_operand("w", w_shape, w_dtype)
+    if len(dy_shape) == spatial_axes(w_shape, sharing) + 1:
+        shape, dy_shape = (1, *shape), (1, *dy_shape)
+    spec = _checked(describe(shape, w_shape, sharing=sharing, **options), dy_shape, f"input_shape (={shape})")
     of = choose_dtypes(dy_dtype, w_dtype, None if out_dtype is None else parse_dtype("out_dtype", out_dtype))
     return plan_for(replace(spec, dtypes=Dtypes(of.y, of.w, of.sum, of.x)), algorithm, precision, "x")
 
 
 def _grad_weight(
-    x_shape: Any, shape: Any, dy_shape: Any, x_dtype: Any, dy_dtype: Any, algorithm: str, precision: str, *, out_dtype: Any, **options: Any
-) -> AnyPlan:
-    spec = _checked(describe(x_shape, shape, **options), dy_shape, f"weight_shape (={shape})")
+    x_shape: Any, shape: Any, dy_shape: Any, x_dtype: Any, dy_dtype: Any, *,
+    sharing: Any, out_dtype: Any, algorithm: str, precision: str, **options: Any,
+) -> AnyPlan:  # fmt: skip
+    check_operand("x", x_shape, x_dtype)
+    check_operand("dy", dy_shape, dy_dtype)
+    if len(x_shape) == spatial_axes(shape, sharing) + 1:
+        x_shape, dy_shape = (1, *x_shape), (1, *dy_shape)
+    spec = _checked(describe(x_shape, shape, sharing=sharing, **options), dy_shape, f"weight_shape (={shape})")
     of = choose_dtypes(x_dtype, dy_dtype, None if out_dtype is None else parse_dtype("out_dtype", out_dtype))
     return plan_for(check_sums(replace(spec, dtypes=Dtypes(of.x, of.y, of.sum, of.w))), algorithm, precision, "w")
 
@@ -267,10 +276,14 @@ def _checked(spec: Convolution, dy_shape: tuple[int, ...], given: str) -> Convol
 
 
 def transposed_plan(
-    x_shape: Any, w_shape: Any, x_dtype: Any, w_dtype: Any, bias: bool, algorithm: str, precision: str, *,
-    output_padding: Any, out_dtype: Any, **options: Any,
+    x_shape: Any, w_shape: Any, x_dtype: Any, w_dtype: Any, bias: bool, *,
+    sharing: Any, output_padding: Any, out_dtype: Any, algorithm: str = "auto", precision: str = "default", **options: Any,
 ) -> AnyPlan:  # fmt: skip
-    spec = transposed(x_shape, w_shape, output_padding=output_padding, bias=bias, **options)
+    check_operand("x", x_shape, x_dtype)
+    check_operand("w", w_shape, w_dtype)
+    if len(x_shape) == spatial_axes(w_shape, sharing) + 1:
+        x_shape = (1, *x_shape)
+    spec = transposed(x_shape, w_shape, output_padding=output_padding, bias=bias, sharing=sharing, **options)
     of = choose_dtypes(x_dtype, w_dtype, None if out_dtype is None else parse_dtype("out_dtype", out_dtype))
     return plan_for(check_sums(replace(spec, dtypes=Dtypes(of.y, of.w, of.sum, of.x)), "x"), algorithm, precision, "x")
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy.typing as npt
 
 from juanji import machine as machines
+from juanji.algorithms.direct import Job
 from juanji.algorithms.problem import contiguous_strides
 from juanji.jit.arguments import HEAD
 from juanji.jit.load import load
@@ -15,11 +16,16 @@ from juanji.jit.program import Program, Row
 from juanji.jit.store import Code
 from juanji.jit.target import Target
 from juanji.kept import kept
-from juanji.run import Ready, run_items
+from juanji.run import THREAD_CYCLES, Ready, longest_share, run_items, slice_length, workers
 
 Array = npt.NDArray[Any]
 
 X, W, BIAS, Y = (HEAD.index(name) for name in ("x", "w", "bias", "y"))
+LEAST_SHARED = 2 * THREAD_CYCLES  # work of which two threads have enough each
+MOST_ITEMS = 1 << 30
+ITEM_CYCLES = 50e3  # that an item made for many threads has at least
+SPLITS = (1, 2, 3, 4, 6, 8)  # items of a thread, in which work may be cut
+EVEN = 1.03  # by which the largest share may exceed the mean, and by which another must be smaller to be worth more items
 MOST_ROWS = 64  # rows of arguments that a part keeps, one for each way an input may lie
 
 
@@ -41,9 +47,39 @@ class Operands(NamedTuple):
 class Part:
     """One job of a plan with the schedule that was chosen for it: a program, its code, and the rows of arguments of the inputs met."""
 
-    def __init__(self, schedule: Any, cycles: float, program: Program, target: Target):
-        self.schedule, self.cycles, self.program, self.target = schedule, cycles, program, target
+    def __init__(self, schedule: Any, cycles: float, job: Job, target: Target):
+        self.schedule, self.cycles, self.job, self.target = schedule, cycles, job, target
+        self.program = job.program(schedule)
         self._rows: dict[tuple[int, ...], tuple[Row, int]] = {}
+        self._finer: dict[int, Part] = {}
+
+    def for_threads(self, asked: int | None) -> Part:
+        """This part in as many items as suit the threads that a call takes; the code and the packed operands are the same."""
+        count = workers(MOST_ITEMS, self.cycles, asked)
+        if count == 1:
+            return self
+        found = self._finer.get(count)
+        if found is None:
+            found = self._finer[count] = self._split(count)
+        return found
+
+    def _split(self, count: int) -> Part:
+        """The part in the fewest items of which equally fast threads get almost equal shares."""
+        found, least = self, self._largest_share(count)
+        for times in SPLITS:
+            items = min(times * count, int(self.cycles / ITEM_CYCLES))
+            schedule = self.job.finer(self.schedule, items)
+            if least < EVEN / count or items <= self.program.items or schedule in (self.schedule, found.schedule):
+                continue
+            part = Part(schedule, self.cycles, self.job, self.target)
+            share = part._largest_share(count)
+            if share < least / EVEN:
+                found, least = part, share
+        return found
+
+    def _largest_share(self, count: int) -> float:
+        items = self.program.items
+        return longest_share(items, slice_length(items, self.cycles, count), count) / max(items, 1)
 
     @kept
     def code(self) -> Code:
@@ -52,12 +88,15 @@ class Part:
 
     def run(self, x: Array, operands: Operands, y: Array, threads: int | None) -> None:
         """Run the program on an input as it lies, packed operands and the array that it writes."""
-        run_items(self.code, self._filled(x, operands, y), self.program.items, self.program.scratch, self.cycles, threads)
+        part = self if self.cycles < LEAST_SHARED else self.for_threads(threads)
+        program = part.program
+        run_items(part.code, part._filled(x, operands, y), program.items, program.scratch, self.cycles, threads)
 
     def ready(self, x: Array, operands: Operands, y: Array, threads: int | None) -> Ready:
         """`run` for arrays that stay where they are, with nothing left to look up; not for two threads at a time."""
-        row, items, scratch = self._filled(x, operands, y), self.program.items, self.program.scratch
-        return Ready(self.code, row, items, scratch, self.cycles, threads, (x, operands, y))
+        part = self.for_threads(threads)
+        row, program = part._filled(x, operands, y), part.program
+        return Ready(part.code, row, program.items, program.scratch, self.cycles, threads, (x, operands, y, program.tables))
 
     def _filled(self, x: Array, operands: Operands, y: Array) -> Row:
         row, start = self._rows.get(x.strides) or self._new_row(x)

@@ -74,7 +74,7 @@ class Reducer:
         row = self._rows.get(x.strides) or self._new_row(x)
         row = type(row).from_buffer_copy(row)
         row[X], row[PLACES], row[Y] = address(x), 0 if places is None else address(places), address(y)
-        return Ready(self.code, row, self.kernel.items, self.kernel.scratch, self.kernel.cycles, threads, (x, y, places))
+        return Ready(self.code, row, self.kernel.items, self.kernel.scratch, self.kernel.cycles, threads, (x, y, places, self.kernel))
 
     def _new_row(self, x: Array) -> Row:
         close = contiguous_strides(x.shape, x.itemsize)  # an axis of one element may have any stride
@@ -193,7 +193,7 @@ def forward(
         raise ArgumentError(f"return_indices is meant for kind 'max', but kind (={pooling.kind!r}) has no places")
     given = None if out is None else batched(out, single)
     y = empty_aligned(pooling.y_shape, plan.y_dtype) if given is None else _usable(given, pooling.y_shape, plan.y_dtype, x)
-    places = np.empty(pooling.y_shape, np.int64) if return_indices else None
+    places = empty_aligned(pooling.y_shape, np.int64) if return_indices else None
     if weights is not None:
         np.copyto(y, _weighted(plan, x, weights, threads))
     elif pooling.kind == "lp" and pooling.p not in (1, 2, math.inf):
@@ -341,7 +341,7 @@ def _places(plan: Pooler, x: Array, single: bool, indices: npt.ArrayLike | None,
     if indices is not None:
         shape = pooling.y_shape[1:] if single else pooling.y_shape
         return checked_places(indices, shape, math.prod(pooling.size)).reshape(pooling.y_shape)
-    places = np.empty(pooling.y_shape, np.int64)
+    places = empty_aligned(pooling.y_shape, np.int64)
     plan.with_places(x, np.empty(pooling.y_shape, plan.y_dtype), places, threads)
     return places
 

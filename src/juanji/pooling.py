@@ -9,6 +9,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
+from juanji.calls import met
 from juanji.describe import Padding, PerAxis, parse_padding, per_axis
 from juanji.errors import ArgumentError, ShapeError
 from juanji.pooler import NAMES, Array, Pooler, backward, batched, checked_places, forward, numbers, pooler, product, send
@@ -251,76 +252,73 @@ def planned(
 ) -> tuple[Array, bool, Pooler]:
     """The batched array, whether it came without a batch, and the plan, found by the arguments as they are written."""
     array = numbers("x", x)
-    options = (size, kind, stride, padding, dilation, bool(ceil_mode), bool(count_include_pad), p, layout)
-    key = (array.shape, array.dtype, repr(options))
-    found = _calls.get(key)
-    if found is None:
-        n, single = _axes("size", size, array)
-        batch, channels, spatial = _split(array, n, single, layout)
-        window = per_axis("size", size, n, 1)
-        strides = window if stride is None else per_axis("stride", stride, n, 1)
-        dilations = per_axis("dilation", dilation, n, 1)
-        sides = parse_padding(padding, spatial, window, strides, dilations)
-        axes = sliding(spatial, window, strides, dilations, sides, bool(ceil_mode))
-        found = _remember(key, single, _described(array, axes, kind, batch, channels, layout, bool(count_include_pad), p))
-    single, plan = found
+    options = {
+        "size": size, "kind": kind, "stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": bool(ceil_mode),
+        "count_include_pad": bool(count_include_pad), "p": p, "layout": layout,
+    }  # fmt: skip
+    single, plan = met(_sliding, (array.shape, array.dtype), options)
     return (array[None] if single else array), single, plan
 
 
 def _planned_bins(x: npt.ArrayLike, output_size: PerAxis, kind: str, p: float, layout: str) -> tuple[Array, bool, Pooler]:
     array = numbers("x", x)
-    key = (array.shape, array.dtype, repr((output_size, kind, p, layout)))
-    found = _calls.get(key)
-    if found is None:
-        if kind == "weighted":
-            raise ArgumentError("kind (='weighted') must be max, avg or lp where windows have several sizes")
-        n, single = _axes("output_size", output_size, array)
-        batch, channels, spatial = _split(array, n, single, layout)
-        axes = bins(spatial, per_axis("output_size", output_size, n, 1))
-        found = _remember(key, single, _described(array, axes, kind, batch, channels, layout, False, p))
-    single, plan = found
+    single, plan = met(_bins, (array.shape, array.dtype), {"output_size": output_size, "kind": kind, "p": p, "layout": layout})
     return (array[None] if single else array), single, plan
 
 
-MOST_CALLS = 4096  # calls whose plan is found without a look at their arguments
-_calls: dict[Any, tuple[bool, Pooler]] = {}
+def _sliding(
+    shape: tuple[int, ...], dtype: np.dtype[Any], *, size: Any, kind: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
+    count_include_pad: bool, p: Any, layout: Any,
+) -> tuple[bool, Pooler]:  # fmt: skip
+    """Whether arrays of a shape have no batch, and the plan for them."""
+    n, single = _axes("size", size, shape)
+    batch, channels, spatial = _split(shape, single, layout)
+    window = per_axis("size", size, n, 1)
+    strides = window if stride is None else per_axis("stride", stride, n, 1)
+    dilations = per_axis("dilation", dilation, n, 1)
+    sides = parse_padding(padding, spatial, window, strides, dilations)
+    axes = sliding(spatial, window, strides, dilations, sides, ceil_mode)
+    return single, _plan(axes, kind, batch, channels, layout, dtype, count_include_pad, p)
 
 
-def _remember(key: Any, single: bool, pooling: Pooling) -> tuple[bool, Pooler]:
-    if len(_calls) >= MOST_CALLS:
-        _calls.clear()
-    _calls[key] = single, pooler(pooling)
-    return _calls[key]
+def _bins(shape: tuple[int, ...], dtype: np.dtype[Any], *, output_size: Any, kind: Any, p: Any, layout: Any) -> tuple[bool, Pooler]:
+    """The same for windows of several sizes."""
+    if kind == "weighted":
+        raise ArgumentError("kind (='weighted') must be max, avg or lp where windows have several sizes")
+    n, single = _axes("output_size", output_size, shape)
+    batch, channels, spatial = _split(shape, single, layout)
+    axes = bins(spatial, per_axis("output_size", output_size, n, 1))
+    return single, _plan(axes, kind, batch, channels, layout, dtype, False, p)
 
 
-def _described(
-    x: Array, axes: tuple[Axis, ...], kind: str, batch: int, channels: int, layout: str, padding_counts: bool, p: float
-) -> Pooling:
+def _plan(
+    axes: tuple[Axis, ...], kind: str, batch: int, channels: int, layout: str, dtype: np.dtype[Any], padding_counts: bool, p: float
+) -> Pooler:
     if not isinstance(kind, str) or kind not in KINDS:
         raise ArgumentError(f"kind (={kind!r}) must be one of {', '.join(KINDS)}")
     try:
         power = float(p)
     except (TypeError, ValueError):
         raise ArgumentError(f"p (={p!r}) must be a number of at least 1") from None
-    return Pooling(axes, kind, batch, channels, layout, NAMES[x.dtype], padding_counts, power)
+    return pooler(Pooling(axes, kind, batch, channels, layout, NAMES[dtype], padding_counts, power))
 
 
-def _axes(name: str, size: object, x: Array) -> tuple[int, bool]:
+def _axes(name: str, size: object, shape: tuple[int, ...]) -> tuple[int, bool]:
     """How many spatial axes there are, and whether x has no batch."""
-    if isinstance(size, Iterable) and getattr(size, "ndim", 1) > 0:
+    if isinstance(size, Iterable):
         n = len(tuple(size))
-        if n < 1 or x.ndim not in (n + 1, n + 2):
-            raise ShapeError(f"x of shape {x.shape} must have a channel axis and {n} spatial axes for {name} (={size!r})")
-        return n, x.ndim == n + 1
-    if x.ndim < 3:
-        raise ShapeError(f"x of shape {x.shape} must have a batch, channels and at least one spatial axis for an integer {name}")
-    return x.ndim - 2, False
+        if n < 1 or len(shape) not in (n + 1, n + 2):
+            raise ShapeError(f"x of shape {shape} must have a channel axis and {n} spatial axes for {name} (={size!r})")
+        return n, len(shape) == n + 1
+    if len(shape) < 3:
+        raise ShapeError(f"x of shape {shape} must have a batch, channels and at least one spatial axis for an integer {name}")
+    return len(shape) - 2, False
 
 
-def _split(x: Array, n: int, single: bool, layout: str) -> tuple[int, int, tuple[int, ...]]:
+def _split(shape: tuple[int, ...], single: bool, layout: str) -> tuple[int, int, tuple[int, ...]]:
     if layout not in LAYOUTS:
         raise ArgumentError(f"layout (={layout!r}) must be one of {', '.join(LAYOUTS)}")
-    shape = (1, *x.shape) if single else x.shape
+    shape = (1, *shape) if single else shape
     return (shape[0], shape[-1], shape[1:-1]) if layout == "channels_last" else (shape[0], shape[1], shape[2:])
 
 

@@ -10,26 +10,28 @@ import contextlib
 import itertools
 import os
 import threading
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from juanji.crew import beside
 from juanji.errors import ArgumentError
 from juanji.jit.arguments import HEAD
-from juanji.jit.lock import compiling
 from juanji.jit.program import Row
 from juanji.jit.store import Code
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
 
 Array = npt.NDArray[Any]
 
 BEGIN, END, SCRATCH = HEAD.index("begin"), HEAD.index("end"), HEAD.index("scratch")
 SLICE_CYCLES = 60e6  # a slice between two looks at the stop flag: some 20 ms
 THREAD_CYCLES = 200e3  # work that is worth the hand-over to another thread, some tens of microseconds
+TURN_CYCLES = 10e3  # of a slice, for each thread: the interpreter stands between slices for one microsecond
+TURNS = 4  # slices of a thread, at least, where there are as many items
+MOST_LENGTHS = 64  # that are looked at
+BRIEF_CYCLES = 15e3  # work that is over sooner than the interpreter's lock may be had back, some microseconds
 KEPT_SCRATCH = 64 << 20  # bytes that a thread keeps for its next call
 
 
@@ -55,8 +57,6 @@ class _Thread(threading.local):
 
 _thread = _Thread()
 _default: int | None = None
-_pool: ThreadPoolExecutor | None = None
-_pool_lock = threading.Lock()
 
 
 def set_threads(count: int) -> None:
@@ -107,73 +107,82 @@ def workers(items: int, cycles: float, asked: int | None) -> int:
     return min(thread_count(asked), max(items, 1), int(cycles / THREAD_CYCLES) or 1)
 
 
+def scratch(size: int) -> tuple[int, Array | None]:
+    """The calling thread's scratch memory: the address of as many bytes, and what keeps them. The next kernel gets the same."""
+    return _thread.scratch(size)
+
+
+@lru_cache(maxsize=4096)
+def slice_length(items: int, cycles: float, count: int) -> int:
+    """Items of the slices that threads take in turn, as they come to the end of their last.
+
+    Ctrl-C is heard between slices, so none is long; the interpreter is needed between them, so they are the longer the more threads
+    want it, unless that leaves too few. Of the lengths between, the one with which equally fast threads are done first.
+    """
+    longest = min(max(int(SLICE_CYCLES * items / max(cycles, 1.0)), 1), max(items // (TURNS * count), 1) if count > 1 else items)
+    shortest = min(max(int(TURN_CYCLES * count * items / max(cycles, 1.0)), 1), longest)
+    lengths = range(longest, shortest - 1, -max((longest - shortest) // MOST_LENGTHS, 1))
+    return min(lengths, key=lambda length: longest_share(items, length, count))
+
+
+def longest_share(items: int, length: int, count: int) -> int:
+    """Items of the thread that gets most, where all are equally fast: one slice more than others, perhaps the last and shorter one."""
+    turns, last = divmod(items, length)
+    whole, over = divmod(turns, count)
+    return whole * length + (length if over else last)
+
+
 def run_items(code: Code, row: Row, items: int, scratch: int, cycles: float, asked: int | None) -> None:
     """Run items 0 … items − 1 with the arguments of `row`, whose begin, end and scratch are filled in here."""
     count = workers(items, cycles, asked)
     if count <= 1 and cycles <= SLICE_CYCLES:
         row[SCRATCH], _kept = _thread.scratch(scratch)
         row[END] = items
-        code.call(row)
+        (code.call_briefly if cycles <= BRIEF_CYCLES else code.call)(row)
         return
-    slices = min(items, max(int(cycles / SLICE_CYCLES) + 1, count * 4 if count > 1 else 1))
+    length = slice_length(items, cycles, count)
+    slices = -(-items // length)
+    shares = [iter(range(slices * who // count * length, slices * (who + 1) // count * length, length)) for who in range(count)]
+    stop = threading.Event()
+
+    def work(who: int) -> None:
+        own = type(row).from_buffer_copy(row)
+        own[SCRATCH], _kept = _thread.scratch(scratch)
+        for start in itertools.chain(*shares[who:], *shares[:who]):  # its own share, and then what others have left
+            if stop.is_set():
+                return
+            own[BEGIN], own[END] = start, min(start + length, items)
+            code.call(own)
+
+    beside(work, count, stop)
+
+
+def together(lists: Sequence[Sequence[Callable[[], Any]]], threads: int) -> None:
+    """Lists of calls beside each other on no more than so many threads, each list in its order."""
     turns = itertools.count()
     stop = threading.Event()
 
-    def work() -> None:
-        own = type(row).from_buffer_copy(row)
-        own[SCRATCH], _kept = _thread.scratch(scratch)
-        while not stop.is_set() and (turn := next(turns)) < slices:
-            own[BEGIN], own[END] = items * turn // slices, items * (turn + 1) // slices
-            code.call(own)
+    def work(_: int) -> None:
+        while (turn := next(turns)) < len(lists):
+            for call in lists[turn]:
+                if stop.is_set():
+                    return
+                call()
 
-    others = [_executor().submit(work) for _ in range(count - 1)]
-    try:
-        work()
-        for other in others:
-            other.result()
-    finally:  # also on Ctrl-C: nobody writes into the arrays once this call has ended
-        stop.set()
-        if others:
-            _finish(others)
+    beside(work, min(threads, len(lists)), stop)
 
 
 class Ready:
     """`run_items` with all of its arguments, as a call; arrays: what the row points to. Not for two threads at a time."""
 
-    __slots__ = ("arguments", "arrays")
+    __slots__ = ("arrays", "code", "cycles", "items", "row", "scratch", "threads")
 
     def __init__(self, code: Code, row: Row, items: int, scratch: int, cycles: float, threads: int | None, arrays: tuple[Any, ...]):
-        self.arguments, self.arrays = (code, row, items, scratch, cycles, threads), arrays
+        self.code, self.row, self.items, self.scratch, self.cycles, self.threads = code, row, items, scratch, cycles, threads
+        self.arrays = arrays
 
     def __call__(self) -> None:
-        run_items(*self.arguments)
-
-
-def _finish(others: list[Future[None]]) -> None:
-    from concurrent.futures import wait
-
-    wait(others)
-
-
-def _executor() -> ThreadPoolExecutor:
-    """The process's threads, started when they are first wanted; their module is imported no earlier, it is slow to load."""
-    global _pool
-    with compiling, _pool_lock:
-        from concurrent.futures import ThreadPoolExecutor
-
-        if _pool is None:
-            _pool = ThreadPoolExecutor(max(32, os.cpu_count() or 1), thread_name_prefix="juanji")
-        return _pool
-
-
-def _forget_pool() -> None:
-    """A forked child has none of its parent's threads, and nobody who would release their locks."""
-    global _pool, _pool_lock
-    _pool, _pool_lock = None, threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+        run_items(self.code, self.row, self.items, self.scratch, self.cycles, self.threads)
 
 
 def _count(count: Any) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from juanji.algorithms import costs
 from juanji.algorithms.packing import BiasPacking, pack_weights
 from juanji.algorithms.problem import Problem, Tables, aligned, contiguous_strides
+from juanji.algorithms.splitting import shared, smaller
 from juanji.jit.channel import ChannelCode, emit_channel
 from juanji.jit.program import Program
 
@@ -174,6 +175,20 @@ def _splits(groups: int, chunks: int, blocks_f: int, macs: int) -> int:
     """Shares of the features, so that one image has at least eight items of work where it is worth that."""
     wanted = -(-8 // max(chunks * groups, 1))
     return max(min(wanted, macs // costs.ITEM_MACS, blocks_f), 1)
+
+
+def finer(problem: Problem, schedule: Channel, items: int) -> Channel:
+    """The schedule in about so many items: first what there is more of is shared out, the weights or the input of a chunk."""
+    groups, features, channels, held = _roles(problem, schedule.lanewise)
+    spatial, width = problem.loops.spatial, schedule.vectors * problem.lanes
+    blocks = -(-features // width)
+    outs = [s.out for s in spatial]
+    chunks = problem.batch * groups * math.prod(-(-out // b) for out, b in zip(outs, schedule.box, strict=True))
+    panel, weights = math.prod(_reach(problem, schedule.box)) * held, problem.kernel * channels * features
+    most = min(blocks, -(-items // max(chunks, 1))) if weights > panel else schedule.splits
+    splits = max(most, schedule.splits)
+    times = -(-items // max(chunks * -(-blocks // shared(blocks, splits)), 1))
+    return replace(schedule, splits=splits, box=smaller(schedule.box, outs, times, schedule.pixels))
 
 
 class _Panel(NamedTuple):

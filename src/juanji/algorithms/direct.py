@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from juanji.algorithms import channel, dot, local, outer, space
+from juanji.algorithms import channel, depthwise, dot, local, outer, space
 from juanji.algorithms.channel import Channel
+from juanji.algorithms.depthwise import Depthwise
 from juanji.algorithms.problem import Problem
 from juanji.algorithms.space import Space
 from juanji.algorithms.weights import Weights
@@ -26,12 +27,20 @@ Array = npt.NDArray[Any]
 Arrays = Sequence[Array]
 
 
+def _as_it_is(schedule: Any, items: int) -> Any:
+    return schedule
+
+
 @dataclass(frozen=True)
 class Job:
-    """One kernel's worth of a product. candidates: schedules with their expected cycles; program: the kernel of one of them."""
+    """One kernel's worth of a product. candidates: schedules with their expected cycles; program: the kernel of one of them.
+
+    finer: a schedule in about so many items, with the same code, packed weights and bits (splitting.py).
+    """
 
     candidates: Callable[[], Iterator[tuple[Any, float]]]
     program: Callable[[Any], Program]
+    finer: Callable[[Any, int], Any] = _as_it_is
 
 
 @dataclass(frozen=True)
@@ -90,18 +99,33 @@ def _sited(spec: Convolution, produces: str, machine: Machine) -> Work:
 
 
 def tile(problem: Problem) -> Job:
-    """A gathering contraction by the space tile or the channel tile, whichever is expected to be faster."""
-    return Job(partial(_candidates, problem), partial(_program, problem))
+    """A gathering contraction by the tile that is expected to be faster: space, channel or depthwise."""
+    return Job(partial(_candidates, problem), partial(_program, problem), partial(_finer, problem))
 
 
-def _candidates(problem: Problem) -> Iterator[tuple[Space | Channel, float]]:
+def _candidates(problem: Problem) -> Iterator[tuple[Space | Channel | Depthwise, float]]:
     yield from space.candidates(problem)
     if problem.taps is None:
         yield from channel.candidates(problem)
+        yield from depthwise.candidates(problem)
 
 
-def _program(problem: Problem, schedule: Space | Channel) -> Program:
-    return space.program(problem, schedule) if isinstance(schedule, Space) else channel.program(problem, schedule)
+def _program(problem: Problem, schedule: Space | Channel | Depthwise) -> Program:
+    match schedule:
+        case Space():
+            return space.program(problem, schedule)
+        case Channel():
+            return channel.program(problem, schedule)
+    return depthwise.program(problem, schedule)
+
+
+def _finer(problem: Problem, schedule: Space | Channel | Depthwise, items: int) -> Space | Channel | Depthwise:
+    match schedule:
+        case Space():
+            return space.finer(problem, schedule, items)
+        case Channel():
+            return channel.finer(problem, schedule, items)
+    return schedule
 
 
 def grad_input(spec: Convolution, machine: Machine, job: Callable[[Problem], Job] = tile) -> Work:

@@ -45,7 +45,7 @@ import numpy.typing as npt
 
 from juanji.algorithms.direct import Job, Work, grad_input, tile
 from juanji.algorithms.fft_spectra import Spectra, line_factors
-from juanji.algorithms.fft_tiles import MOST_SCRATCH, Axes, Fft, candidates, least_spectrum, preparing
+from juanji.algorithms.fft_tiles import MOST_SCRATCH, Axes, Fft, candidates, finer, least_spectrum, preparing
 from juanji.algorithms.packing import BiasPacking
 from juanji.algorithms.problem import Problem, Tables, aligned
 from juanji.contraction import Contraction, lower
@@ -103,13 +103,13 @@ def work(spec: Convolution, produces: str, machine: Machine) -> Work:
     if produces == "x":
         made = grad_input(spec, machine, _job)
     else:
-        made = Work((Job(lambda: iter(found), partial(program, problem)),), spec.dtypes.y)
+        made = Work((Job(lambda: iter(found), partial(program, problem), partial(finer, problem)),), spec.dtypes.y)
     return replace(made, preparing=preparing(problem, found))
 
 
 def _job(problem: Problem) -> Job:
     """Strips of border are narrow, and summed directly."""
-    return tile(problem) if problem.goal else Job(partial(candidates, problem), partial(program, problem))
+    return tile(problem) if problem.goal else Job(partial(candidates, problem), partial(program, problem), partial(finer, problem))
 
 
 # The kernel -------------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from juanji.algorithms import costs
 from juanji.algorithms.loops import NO_AXIS, Spatial, loops
 from juanji.algorithms.problem import Problem
+from juanji.algorithms.splitting import shared
 from juanji.contraction import Contraction
 from juanji.jit.fft_passes import FIRST_REAL, SIZES
 from juanji.spec import itemsize
@@ -167,6 +168,16 @@ def _schedule(problem: Problem, axes: Axes, high: int, wide: int) -> Fft:
     run = -(-tiles // -(-ITEMS // (_repeats(problem, axes) * strips)))
     schedule = replace(schedule, run=run if axes.line else min(max(run, 4), tiles))
     return replace(schedule, share=_share(problem, axes, schedule))
+
+
+def finer(problem: Problem, schedule: Fft, items: int) -> Fft:
+    """The schedule in about so many items: shorter runs of tiles."""
+    axes = Axes.of(problem.contraction)
+    strips, tiles = axes.grid(schedule)
+    blocks = -(-problem.features // schedule.features) if schedule.features else 1
+    shares = -(-blocks // schedule.share)
+    segments = -(-items // max(_repeats(problem, axes) * strips * shares, 1))
+    return replace(schedule, run=min(schedule.run, shared(tiles, segments)))
 
 
 def _share(problem: Problem, axes: Axes, s: Fft) -> int:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from juanji import machine as machines
-from juanji.algorithms.problem import Problem
+from juanji.algorithms.problem import Problem, contiguous_strides
 from juanji.exact import in_words
 from juanji.jit.arguments import HEAD, pack
 from juanji.jit.load import load
@@ -25,6 +25,15 @@ Array = npt.NDArray[Any]
 MOST_HOLES = 3  # between two weights of a run
 SHORTEST_RUN = 4  # worth turning; of shorter ones a square has little to turn
 FEW_WEIGHTS = 1 << 14  # that NumPy copies as fast as generated code
+
+
+class Piece(NamedTuple):
+    """Weights that one assignment copies: packed[goal] = the view of w with this shape, start and strides in bytes."""
+
+    goal: tuple[Any, ...]
+    shape: tuple[int, ...]
+    start: int
+    strides: tuple[int, ...]
 
 
 class Packing:
@@ -50,27 +59,36 @@ class Packing:
         self.even = self.features % width == 0
         self.turned = abs(self.feature_stride) != 1 and width % problem.lanes == 0 and math.prod(self.shape) > FEW_WEIGHTS
         self.turned = self.turned and self.dtype not in WORDS and (self.even or not overlap)
+        in_order = self.even and not self.offset and self.w_dtype == self.dtype and _contiguous(self.shape, self.strides)
+        self.in_order = np.dtype(self.dtype) if in_order else None
 
     def __call__(self, w: Array) -> Array:
-        """The packed weights, a new array."""
+        """The packed weights: w itself, if they lie in this order already."""
+        if self.in_order and w.dtype == self.in_order and w.flags.c_contiguous and w.flags.aligned:
+            return w
         w = np.ascontiguousarray(w)
         packed = empty_aligned(self.shape, w.dtype if self.dtype in WORDS else self.dtype)
         if self.turned and w.dtype == np.dtype(self.w_dtype) and self._runs[1].shape[1] >= SHORTEST_RUN:
             self._turn(w, packed)
             return packed
-        groups, blocks, *inner, width = self.shape
-        whole = blocks if self.even else blocks - 1
-        packed[:, :whole] = self._view(w, 0, (groups, whole, *inner, width), self.strides)
-        if not self.even:
-            packed[:, whole, ..., self.lanes :] = 0
-            strides = (self.strides[0], *self.strides[2:])
-            packed[:, whole, ..., : self.lanes] = self._view(w, self.last * self.feature_stride, (groups, *inner, self.lanes), strides)
+        if self.lanes < self.width:
+            packed[:, -1, ..., self.lanes :] = 0
+        for goal, shape, start, strides in self._pieces:
+            packed[goal] = np.ndarray(shape, w.dtype, w, start, strides)
         return in_words(packed, self.dtype) if self.dtype in WORDS else packed
 
-    def _view(self, w: Array, start: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
-        if not math.prod(shape):
-            return np.empty(shape, w.dtype)
-        return np.ndarray(shape, w.dtype, w, (self.offset + start) * w.itemsize, tuple(stride * w.itemsize for stride in strides))
+    @kept
+    def _pieces(self) -> list[Piece]:
+        """The whole blocks, and the one that is not."""
+        groups, blocks, *inner, width = self.shape
+        size, whole = np.dtype(self.w_dtype).itemsize, blocks if self.even else blocks - 1
+        strides, start = tuple(stride * size for stride in self.strides), self.offset * size
+        pieces = [Piece((slice(None), slice(whole)), (groups, whole, *inner, width), start, strides)] if whole else []
+        if not self.even:
+            start += self.last * self.feature_stride * size
+            goal = (slice(None), whole, ..., slice(self.lanes))
+            pieces.append(Piece(goal, (groups, *inner, self.lanes), start, (strides[0], *strides[2:])))
+        return pieces
 
     @kept
     def code(self) -> PackCode:
@@ -128,6 +146,11 @@ class GroupPacking:
         packed = empty_aligned(self.shape, w.dtype if self.dtype in WORDS else self.dtype)
         packed[...] = np.ndarray(self.shape, w.dtype, w, self.offset * w.itemsize, strides)
         return in_words(packed, self.dtype) if self.dtype in WORDS else packed
+
+
+def _contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether elements with these strides, in elements, lie one after another."""
+    return all(length == 1 or s == c for length, s, c in zip(shape, strides, contiguous_strides(shape, 1), strict=True))
 
 
 def pack_weights(problem: Problem, width: int, block: int, across: bool = False, overlap: bool = False) -> Packing | GroupPacking:

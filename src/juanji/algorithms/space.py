@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from juanji.algorithms import costs
 from juanji.algorithms.loops import NO_AXIS, Spatial
 from juanji.algorithms.packing import BiasPacking, pack_weights
 from juanji.algorithms.problem import Problem, Tables, aligned
+from juanji.algorithms.splitting import shorter
 from juanji.jit.program import Program
 from juanji.jit.space import SpaceCode, emit_space
 
@@ -56,6 +57,7 @@ def candidates(problem: Problem) -> Iterator[tuple[Space, float]]:
         in_first_cache = depth * window * (block + wide.reach) * problem.bytes <= machine.l1
         weights = taps * depth * problem.features * problem.bytes
         features_inside = weights + window * depth * (width + wide.reach) * problem.bytes <= machine.l1 * 3 // 4
+        features_inside &= problem.features <= costs.NEAR_PLANES  # planes of the output are as far apart as those of the input
 
         loads = depth * (met * wide.kernel * vectors * costs.CROSSING + rows * features * taps)
         if not in_first_cache and not features_inside:
@@ -77,6 +79,13 @@ def candidates(problem: Problem) -> Iterator[tuple[Space, float]]:
         macs = block * rows * problem.features * taps * depth
         band = min(rows * max(costs.ITEM_MACS // max(macs, 1), 1), high.out)
         yield Space(rows, features, vectors, block, band, features_inside), cycles
+
+
+def finer(problem: Problem, schedule: Space, items: int) -> Space:
+    """The schedule in about so many items: bands of fewer rows, at least those of a tile."""
+    *outer, high, wide = _axes(problem)
+    others = problem.batch * problem.groups * math.prod(s.out for s in outer) * -(-wide.out // schedule.block)
+    return replace(schedule, band=shorter(schedule.band, schedule.rows, high.out, items, others))
 
 
 def program(problem: Problem, schedule: Space) -> Program:
@@ -171,7 +180,8 @@ def _block(wide: Spatial, width: int, window: int, alone: int, problem: Problem)
     room = problem.machine.l1 // 3 if window * 8 * width < problem.machine.l1 else problem.machine.l2 // 2
     most = max(room // window // width, 4) * width
     if alone:
-        most = min(most, max(costs.ITEM_MACS // alone // width, 4) * width)
+        least = max(4 * width, costs.SHORT_RUN // problem.bytes)
+        most = min(most, max(costs.ITEM_MACS // alone, least) // width * width)
     even = -(-wide.out // -(-wide.out // most))
     if wide.out >= width:
         even = min(-(-even // width) * width, wide.out)

@@ -27,6 +27,7 @@ import numpy as np
 from juanji.algorithms import costs, direct
 from juanji.algorithms.direct import Job, Work
 from juanji.algorithms.problem import Problem
+from juanji.algorithms.splitting import shared, smaller
 from juanji.algorithms.weights import aligned_to
 from juanji.algorithms.winograd_program import Sizes, Winograd, program
 from juanji.contraction import lower
@@ -97,7 +98,7 @@ def work_of(spec: Convolution, produces: str, machine: Machine, m: int) -> Work:
 
 def _job(problem: Problem, m: int) -> Job:
     sizes = tuple((m if s.kernel > 1 else 1, s.kernel) for s in problem.loops.spatial)
-    return Job(partial(candidates, problem, sizes), partial(program, problem))
+    return Job(partial(candidates, problem, sizes), partial(program, problem), partial(finer, problem))
 
 
 @lru_cache(maxsize=1024)
@@ -141,6 +142,19 @@ def candidates(problem: Problem, sizes: Sizes) -> Iterator[tuple[Winograd, float
                 if room <= machine.l2 * 3 // 2 or most <= CHUNKS[0]:
                     schedule = Winograd(sizes, tiles, vectors, images, box, block, share, slice, ahead)
                     yield schedule, around + _product(problem, schedule, chunks, far)
+
+
+def finer(problem: Problem, schedule: Winograd, items: int) -> Winograd:
+    """The schedule in about so many items: first the features are shared out, as far as the weights are more than what is transformed
+    once more for each share; then the images of a chunk, then its tiles."""
+    grid = [-(-s.out // m) for s, (m, _) in zip(problem.loops.spatial, schedule.sizes, strict=True)]
+    blocks = -(-problem.features // (schedule.vectors * problem.lanes))
+    tiles = schedule.images * math.prod(schedule.box)
+    chunks = sum(_chunks(problem.batch, schedule.images, grid, schedule.box).values()) * problem.groups
+    share = min(schedule.share, shared(blocks, -(-items // max(chunks, 1)))) if problem.features > tiles else schedule.share
+    times = -(-items // max(chunks * -(-blocks // share), 1))
+    images, *box = smaller((schedule.images, *schedule.box), (problem.batch, *grid), times, schedule.tiles)
+    return replace(schedule, images=images, box=tuple(box), share=share)
 
 
 def _product(problem: Problem, schedule: Winograd, chunks: Mapping[int, int], far: bool) -> float:

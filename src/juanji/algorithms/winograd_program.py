@@ -76,8 +76,7 @@ class WeightsPacking:
 
     def __call__(self, w: Array) -> Array:
         """The transformed weights, a new array."""
-        packed = self.packing(w)
-        items = packed.shape[0] * packed.shape[1]
+        packed, items = self.packing(w), math.prod(self.packing.shape[:2])
         found = empty_aligned((items, self.points, self.step // packed.itemsize), packed.dtype)
         row = type(self._row).from_buffer_copy(self._row)
         row[W], row[Y], row[END] = address(packed), address(found), items

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from juanji.boundary import index_map
-from juanji.convolution import plain
+from juanji.calls import plain
 from juanji.describe import Activation, BoundaryLike, Padding, PerAxis, check_sums, choose_dtypes, describe, parse_dtype, spatial_axes
 from juanji.errors import ArgumentError
 from juanji.gradients import transposed

@@ -44,13 +44,13 @@ def size() -> tuple[int, int]:
     return len(sizes), sum(sizes)
 
 
-def read(key: str) -> bytes | None:
-    """The content kept under a key, or None if there is none that can be trusted."""
+def read(key: str, kind: str = "code") -> bytes | None:
+    """The content kept under a key, or None if there is none that can be trusted. kind: the ending of the file's name."""
     directory = _open_folder(create=False)
     if directory is None:
         return None
     try:
-        file = os.open(f"{key}.code", READING, dir_fd=directory)
+        file = os.open(f"{key}.{kind}", READING, dir_fd=directory)
     except OSError:
         return None
     finally:
@@ -70,8 +70,8 @@ def read(key: str) -> bytes | None:
     return body if sound else None
 
 
-def write(key: str, content: bytes) -> None:
-    """Keep content under a key. A folder that cannot be used is no error: the next process compiles again."""
+def write(key: str, content: bytes, kind: str = "code") -> None:
+    """Keep content under a key. A folder that cannot be used is no error: the next process compiles again. Only code is pruned."""
     directory = _open_folder(create=True)
     if directory is None:
         return
@@ -82,13 +82,28 @@ def write(key: str, content: bytes) -> None:
         try:
             with os.fdopen(file, "wb") as stream:
                 stream.write(MAGIC + _digest(key, content) + content)
-            os.replace(temporary, f"{key}.code", src_dir_fd=directory, dst_dir_fd=directory)
+            os.replace(temporary, f"{key}.{kind}", src_dir_fd=directory, dst_dir_fd=directory)
             _prune(directory)
         except OSError:
             with contextlib.suppress(OSError):
                 os.unlink(temporary, dir_fd=directory)
     except OSError:
         pass
+    finally:
+        os.close(directory)
+
+
+def remove(kind: str) -> None:
+    """Remove every file of a kind from the folder, if it is ours."""
+    directory = _open_folder(create=False)
+    if directory is None:
+        return
+    try:
+        with os.scandir(directory) as entries:
+            names = [entry.name for entry in entries if entry.name.endswith(f".{kind}")]
+        for name in names:
+            with contextlib.suppress(OSError):  # another process may have been faster
+                os.unlink(name, dir_fd=directory)
     finally:
         os.close(directory)
 
@@ -142,7 +157,8 @@ def generator_hash() -> str:
 class Code:
     """Machine code in executable memory, called with one pointer; the memory lives as long as this object.
 
-    The call releases the interpreter lock.
+    `call` releases the interpreter lock. `call_briefly` keeps it: where many threads want the lock, to have it back would take a
+    thousand times as long as the shortest kernels.
     """
 
     def __init__(self, content: bytes):
@@ -158,8 +174,9 @@ class Code:
             # Never writable and executable at once.
             if ctypes.CDLL(None, use_errno=True).mprotect(ctypes.c_void_p(address), ctypes.c_size_t(size), mmap.PROT_READ | mmap.PROT_EXEC):
                 raise OSError(ctypes.get_errno(), "the system refuses executable memory")
-        self.bytes = len(content)
+        self.bytes, self.address = len(content), int(address)
         self.call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
+        self.call_briefly = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(address)
 
 
 def _windows_pages(content: bytes, size: int) -> int:
