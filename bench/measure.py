@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -15,6 +16,9 @@ from bench.peers import Contestant, Peer
 from bench.problems import AnyRow, Array
 from juanji.errors import NotBuiltError
 from juanji.machine import Machine
+
+Call = Callable[[], Any]
+Clock = Callable[[], float]
 
 ROUNDS = 7
 FEWEST_ROUNDS = 3  # of a contestant that is too slow for all of them
@@ -30,6 +34,7 @@ class Record:
 
     ms: the median of each contestant, by its label. best_ms: its fastest turn.
     ratios: peer's time over ours, by "library best" (its best setting) and "library same" (its best in the row's layout).
+    expected_ms: of ours, as the planner's costs predict it, shared evenly by the threads; 0 where nothing is predicted.
     share: of the machine's limit, the longer of arithmetic at its peak and traffic at its bandwidth, in our time.
     macs: 0 where nothing is multiplied and added, as in pooling.
     fault: why there are no figures, or why they must not be believed.
@@ -53,14 +58,24 @@ class Record:
     fault: str = ""
     wrong: bool = False
     product: str = "y"
+    expected_ms: float = 0.0
 
 
-def measure(row: AnyRow, peers: Sequence[Peer], machine: Machine, *, threads: int, rounds: int = ROUNDS, allocate: bool = False) -> Record:
+def measure(
+    row: AnyRow,
+    peers: Sequence[Peer],
+    machine: Machine,
+    *,
+    threads: int,
+    rounds: int = ROUNDS,
+    allocate: bool = False,
+    clock: Clock = time.perf_counter,
+) -> Record:
     """The record of a row. A wrong result or an error is a fault, and nothing is timed; so is a row that is not built yet."""
     record = Record(row.name, row.group, row.dtype, row.layout, product=row.product)
     try:
         record.macs, record.bytes_moved, record.limit_ms = row.macs, row.bytes_moved, row.limit(machine) / threads * 1e3
-        _fill(record, row, peers, threads, rounds, allocate)
+        _fill(record, row, peers, threads, partial(interleave, rounds=rounds, clock=clock), allocate)
     except NotBuiltError as error:
         record.fault = f"not built: {error}"
     except ImportError as error:
@@ -70,9 +85,12 @@ def measure(row: AnyRow, peers: Sequence[Peer], machine: Machine, *, threads: in
     return record
 
 
-def _fill(record: Record, row: AnyRow, peers: Sequence[Peer], threads: int, rounds: int, allocate: bool) -> None:
+def _fill(
+    record: Record, row: AnyRow, peers: Sequence[Peer], threads: int, timed: Callable[[Sequence[Call]], list[list[float]]], allocate: bool
+) -> None:
     first, second = row.arrays()
-    mine, record.algorithm, record.schedule = ours.contestant(row, first, second, threads, allocate)
+    mine, record.algorithm, record.schedule, expected = ours.contestant(row, first, second, threads, allocate)
+    record.expected_ms = expected / threads * 1e3
     others = [contestant for peer in peers for contestant in peer.contestants(row, first, second)]
     faults = list(_disagreements(row, mine, others))
     if faults:
@@ -80,7 +98,7 @@ def _fill(record: Record, row: AnyRow, peers: Sequence[Peer], threads: int, roun
         return
     record.agrees_with = [other.label for other in others]
     contestants = [mine, *others]
-    for contestant, times in zip(contestants, interleave([c.run for c in contestants], rounds), strict=True):
+    for contestant, times in zip(contestants, timed([c.run for c in contestants]), strict=True):
         record.ms[contestant.label] = median(times) * 1e3
         record.best_ms[contestant.label] = min(times) * 1e3
     own = record.ms[mine.label]
@@ -89,7 +107,7 @@ def _fill(record: Record, row: AnyRow, peers: Sequence[Peer], threads: int, roun
 
 
 def interleave(
-    calls: Sequence[Callable[[], Any]], rounds: int, *, clock: Callable[[], float] = time.perf_counter, budget: float = BUDGET
+    calls: Sequence[Call], rounds: int, *, clock: Clock = time.perf_counter, budget: float = BUDGET
 ) -> list[list[float]]:
     """Seconds per call, one figure for each turn of each callable.
 
@@ -114,7 +132,7 @@ def interleave(
     return times
 
 
-def _time(call: Callable[[], Any], repeats: int, clock: Callable[[], float]) -> float:
+def _time(call: Call, repeats: int, clock: Clock) -> float:
     start = clock()
     for _ in range(repeats):
         call()

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bench.heldout import GROUPS as HELD_OUT
 from bench.measure import Record
 from bench.targets import TARGETS, WEAK, WEAK_TARGET, Target, cause
 from juanji.machine import Machine
@@ -28,7 +29,7 @@ class Report:
     """One run of the bench. No hostnames and no paths: it is published.
 
     calls: microseconds of a small call, by what is called. first: milliseconds of starting, by row and stage.
-    import_ms: of `import juanji` after `import numpy`.
+    import_ms: of `import juanji` after `import numpy`. clock: "wall", or "cpu" for the time that the process itself took.
     """
 
     machine: dict[str, Any]
@@ -39,6 +40,7 @@ class Report:
     calls: dict[str, float] = field(default_factory=dict)
     import_ms: float = 0.0
     first: dict[str, dict[str, float]] = field(default_factory=dict)
+    clock: str = "wall"
 
     def write(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,17 +150,18 @@ def caption(report: Report) -> str:
     """One line of where the figures come from."""
     machine = report.machine
     threads = "1 thread" if report.threads == 1 else f"{report.threads} threads"
+    median = "median CPU time" if report.clock == "cpu" else "median"
     here = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     return (
         f"{machine['cpu']}, {machine['cores']} cores; per core {machine['peak_f32_gflops']:.0f} GFLOP/s float32, "
-        f"{machine['bandwidth_gbs']:.1f} GB/s; {threads}, median of {report.rounds} interleaved rounds; {here}"
+        f"{machine['bandwidth_gbs']:.1f} GB/s; {threads}, {median} of {report.rounds} interleaved rounds; {here}"
     )
 
 
 def _group_table(group: str, records: list[Record]) -> Table:
-    table = _table(f"{group}, {TARGETS[group]}" if group in TARGETS else group)
+    table = titled(f"{group}, {TARGETS[group]}" if group in TARGETS else group)
     table.add_column("row", no_wrap=True)
-    for column in ("ms", "GFLOP/s", "of limit"):
+    for column in ("ms", "expected", "GFLOP/s", "of limit"):
         table.add_column(column, justify="right", no_wrap=True)
     present = keys(records)
     for key in present:
@@ -166,10 +169,11 @@ def _group_table(group: str, records: list[Record]) -> Table:
     table.add_column("how", overflow="fold", style="dim")
     for record in records:
         if record.fault:
-            blank = [""] * (3 + len(present))
+            blank = [""] * (4 + len(present))
             table.add_row(record.name, *blank, f"[{'bold red' if record.wrong else 'yellow'}]{escape(record.fault)}[/]")
             continue
-        shares = [_time(record.ms["juanji"]), f"{record.gflops:.1f}" if record.macs else "", f"{record.share:.0%}"]
+        expected = _time(record.expected_ms) if record.expected_ms else ""
+        shares = [_time(record.ms["juanji"]), expected, f"{record.gflops:.1f}" if record.macs else "", f"{record.share:.0%}"]
         why = cause(record.name, record.group, record.ratios)
         how = f"{record.algorithm}: {why}" if why else record.algorithm
         table.add_row(record.name, *shares, *(_coloured(record.ratios.get(key)) for key in present), escape(how))
@@ -177,14 +181,20 @@ def _group_table(group: str, records: list[Record]) -> Table:
         table.add_section()
         sums = [summarise(records, key) for key in present]
         share = [f"{geometric_mean([r.share for r in records if r.share]):.0%}"] if any(r.share for r in records) else [""]
-        table.add_row("geometric mean", "", "", *share, *(_coloured(s.mean if s else None) for s in sums), "")
-        table.add_row("worst row", "", "", "", *(_coloured(s.worst if s else None) for s in sums), "")
+        table.add_row("geometric mean", "", _deviation(records), "", *share, *(_coloured(s.mean if s else None) for s in sums), "")
+        table.add_row("worst row", "", "", "", "", *(_coloured(s.worst if s else None) for s in sums), "")
     return table
+
+
+def _deviation(records: list[Record]) -> str:
+    """The geometric mean of measured times over expected ones."""
+    factors = [record.ms["juanji"] / record.expected_ms for record in records if record.expected_ms and not record.fault]
+    return f"×{geometric_mean(factors):.2f}" if factors else ""
 
 
 def _summary_table(records: list[Record]) -> Table:
     """A line for each group, and one for all the groups of weak cases together."""
-    table = _table("all groups: geometric mean (worst)")
+    table = titled("all groups: geometric mean (worst)")
     present = keys(records)
     table.add_column("group", no_wrap=True)
     table.add_column("rows", justify="right")
@@ -206,16 +216,56 @@ def _summary_table(records: list[Record]) -> Table:
     return table
 
 
+class Beside(NamedTuple):
+    """A group of the held-out table beside what it stands for in the tuned one: geometric means of the ratios against one peer."""
+
+    group: str
+    rows: int
+    held_out: float
+    tuned: float
+
+    @property
+    def ratio(self) -> float:
+        """Held out over tuned: below 1 where problems that nobody looked at do worse."""
+        return self.held_out / self.tuned
+
+
+def beside(report: Report, tuned: Report) -> list[Beside]:
+    """The groups of a held-out report beside those of a tuned one, as far as both have figures, and all, each group weighing the same."""
+    drawn, known, found = groups(report.records), groups(tuned.records), []
+    for group, (_, others, _) in HELD_OUT.items():
+        key = "opencv best" if any("pictures" in other for other in others) else "torch best"
+        mine = summarise(drawn.get(group, []), key)
+        theirs = summarise([record for other in others for record in known.get(other, [])], key)
+        if mine and theirs:
+            found.append(Beside(f"{group}, {heading(key)}", mine.rows, mine.mean, theirs.mean))
+    if not found:
+        return []
+    means = (geometric_mean([line.held_out for line in found]), geometric_mean([line.tuned for line in found]))
+    return [*found, Beside("all, each group once", sum(line.rows for line in found), *means)]
+
+
+def show_beside(report: Report, tuned: Report, console: Console) -> None:
+    """How problems that were drawn at random do beside those that the planner was tuned on."""
+    table = titled("held out beside tuned: geometric means of the peer's time over ours")
+    table.add_column("group", no_wrap=True)
+    for column in ("rows", "held out", "tuned", "ratio"):
+        table.add_column(column, justify="right")
+    for line in beside(report, tuned):
+        table.add_row(line.group, str(line.rows), _ratio(line.held_out), _ratio(line.tuned), f"{line.ratio:.2f}")
+    console.print(table)
+
+
 def _show_startup(report: Report, console: Console) -> None:
     if report.calls:
-        table = _table("small calls")
+        table = titled("small calls")
         table.add_column("a call on 8×8, kernel 3×3", no_wrap=True)
         table.add_column("µs", justify="right")
         for name, microseconds in report.calls.items():
             table.add_row(name, f"{microseconds:.1f}")
         console.print(table)
     if report.first:
-        table = _table(f"first calls, ms (import juanji after numpy: {report.import_ms:.1f})")
+        table = titled(f"first calls, ms (import juanji after numpy: {report.import_ms:.1f})")
         table.add_column("row", no_wrap=True)
         stages = list(dict.fromkeys(stage for stages in report.first.values() for stage in stages))
         for stage in stages:
@@ -225,7 +275,8 @@ def _show_startup(report: Report, console: Console) -> None:
         console.print(table)
 
 
-def _table(title: str) -> Table:
+def titled(title: str) -> Table:
+    """An empty table in the style of all reports."""
     return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
 
 

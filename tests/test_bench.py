@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from bench import __main__, measure, ours, report, roofline, rows, startup, targets
+from bench import __main__, measure, ours, report, roofline, rows, startup, targets, threads
 from bench.measure import Record
 from bench.peers import Contestant, jax, torch
 from bench.problems import FIRST, LAST, AnyRow, Array, PoolRow, Row
@@ -129,6 +129,23 @@ def test_select() -> None:
         assert startup.problem(name).name == name
 
 
+def test_small_calls() -> None:
+    figures = startup.calls([], 1)
+    assert all(0 < microseconds < 1e5 for microseconds in figures.values())
+    assert {"jj.conv(x, w, padding=1)", "bound(x)", "jj.pool(x, 2)", "jj.conv(pictures, w, padding=1), of 1000"} <= figures.keys()
+
+
+def test_the_gain_of_a_second_thread() -> None:
+    row = Row("a row", "here", "conv", (1, 16, 60, 60), (32, 16, 3, 3), padding=1)
+    (record,) = threads.gains([row], 2)
+    assert record.ratio == record.gain / record.loops > 0
+    assert record.work > 0
+    assert 0 < record.bound <= 1.001
+    assert record.shares.keys() == set(threads.COUNTS)
+    assert all(0 < share <= 1.001 for share in record.shares.values())
+    assert [row.name for row in rows.select(threads.ROWS)] == [name for name in (r.name for r in ROWS) if name in threads.ROWS]
+
+
 class Clock:
     """Time that passes only when somebody is called."""
 
@@ -232,13 +249,14 @@ MACHINE: Any = SimpleNamespace(
     l2=2**20,
     cores=2,
     peak=lambda dtype: 50e9 if dtype == "float64" else 100e9,
+    peak_of_products=lambda x, w: 0.0,
 )
 TINY = Row("tiny", "tests", "conv", (1, 2, 4, 4), (2, 2, 1, 1))
 
 
 def answer_with(monkeypatch: pytest.MonkeyPatch, run: Callable[[Array], Array]) -> None:
     def contestant(row: AnyRow, first: Array, second: Array, threads: int, allocate: bool = False) -> ours.Ours:
-        return ours.Ours(Contestant(ours.LIBRARY, "", lambda: run(first), np.asarray), "direct", "6×4")
+        return ours.Ours(Contestant(ours.LIBRARY, "", lambda: run(first), np.asarray), "direct", "6×4", 3e-3)
 
     monkeypatch.setattr(ours, "contestant", contestant)
     monkeypatch.setattr(measure, "TURN", 1e-6)
@@ -253,6 +271,8 @@ def test_a_right_row_has_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     assert record.ratios["doubling best"] == pytest.approx(record.ms["doubling"] / record.ms["juanji"])
     assert record.limit_ms == pytest.approx(TINY.bytes_moved / 10e9 * 1e3)
     assert record.share == pytest.approx(record.limit_ms / record.ms["juanji"])
+    assert record.expected_ms == pytest.approx(3)
+    assert measure.measure(TINY, [Doubling()], MACHINE, threads=2, clock=itertools.count().__next__).expected_ms == pytest.approx(1.5)
 
 
 def test_a_wrong_row_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,7 +383,7 @@ def records() -> list[Record]:
     for number, ratio in enumerate((0.5, 2.0, 8.0)):
         record = Record(f"row {number}", "a group", "float32", FIRST, 10**6 * (number + 1), 10**5, 0.1, "direct", "6×4")
         record.ms, record.ratios = {"juanji": 1.0, "torch channels_first": ratio}, {"torch best": ratio, "torch same": ratio}
-        record.gflops, record.share = 2.0, 0.1
+        record.gflops, record.share, record.expected_ms = 2.0, 0.1, 2.0
         made.append(record)
     wrong = Record("row 3", "a group", "float32", FIRST, 1, 1, 1.0, fault="differs from [everyone]", wrong=True)
     return [*made, wrong]
@@ -429,6 +449,7 @@ def test_the_tables_say_what_was_wrong() -> None:
     report.show(full_report(), Console(width=160, file=written))
     text = written.getvalue()
     assert "geometric mean" in text
+    assert "×0.50" in text  # measured over expected
     assert "FAILED  row 3: differs from [everyone]" in text
     assert "3/4" in text
     assert "bound(x)" in text
@@ -463,9 +484,12 @@ def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert __main__.main(["--list", "--only", "VGG"]) == 0
     assert "VGG-16: 1x64x224x224 64 3x3 last" in capsys.readouterr().out.splitlines()
     assert __main__.main(["--only", "nothing is called so"]) == 2
+    assert __main__.main(["--held-out", "--list", "--only", "grouped"]) == 0
+    assert all(line.startswith("held out: grouped: ") for line in capsys.readouterr().out.splitlines())
     full_report().write(tmp_path / "results.json")
     assert __main__.main(["--from", str(tmp_path / "results.json")]) == 1  # a row was wrong
     assert "all groups" in capsys.readouterr().out
-    with pytest.raises(SystemExit) as ended:
-        __main__.main(["--threads", "0"])
-    assert ended.value.code == 2
+    for wrong in (["--threads", "0"], ["--cpu", "--threads", "2"]):
+        with pytest.raises(SystemExit) as ended:
+            __main__.main(wrong)
+        assert ended.value.code == 2

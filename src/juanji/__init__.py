@@ -16,6 +16,8 @@ _HOME = {
     "conv_grad_bias": "juanji.gradients",
     "plan": "juanji.convolution",
     "Plan": "juanji.planner",
+    "tune": "juanji.tuning",
+    "forget_tuning": "juanji.tuning",
     "Convolution": "juanji.spec",
     "convolve": "juanji.signal",
     "correlate": "juanji.signal",

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from juanji import machine as machines
-from juanji import reference
-from juanji.algorithms import direct, fft, winograd
+from juanji import reference, winners
+from juanji.algorithms import box, direct, fft, matrix, separable, winograd
 from juanji.algorithms.costs import FMA_PER_CYCLE
 from juanji.algorithms.direct import Job, Work
 from juanji.errors import ArgumentError, DtypeError, NotBuiltError, ShapeError
@@ -26,6 +26,7 @@ from juanji.machine import Machine
 from juanji.parts import Operands, Part
 from juanji.run import workers
 from juanji.spec import Convolution
+from juanji.winners import Winner
 
 Array = npt.NDArray[Any]
 Choice = tuple[Any, float]  # a schedule and its expected cycles
@@ -35,23 +36,31 @@ class Algorithm(NamedTuple):
     """accepts: None or why it does not compute that product of a description; work: the jobs that make it.
 
     strict: whether its error is no larger than the direct sum's, infinities and NaN included.
+    same_bits: whether every schedule of a description gives the same bits, so that `tune` may choose among them.
     """
 
     accepts: Callable[[Convolution, str], str | None]
     work: Callable[[Convolution, str, Machine], Work]
     strict: bool
+    same_bits: bool = False
 
 
 ALGORITHMS = {
-    "direct": Algorithm(direct.accepts, direct.work, strict=True),
-    "winograd": Algorithm(winograd.accepts, winograd.work, strict=False),
+    "direct": Algorithm(direct.accepts, direct.work, strict=True, same_bits=True),
+    "winograd": Algorithm(winograd.accepts, winograd.work, strict=False, same_bits=True),
     "fft": Algorithm(fft.accepts, fft.work, strict=False),
+    "separable": Algorithm(partial(separable.accepts, low_rank=False), separable.work, strict=True, same_bits=True),
+    "box": Algorithm(box.accepts, box.work, strict=True, same_bits=True),
+    "low_rank": Algorithm(partial(separable.accepts, low_rank=True), separable.work, strict=False, same_bits=True),
+    "matrix": Algorithm(matrix.accepts, matrix.work, strict=False, same_bits=True),
 }
 PRECISIONS = ("default", "strict")
 SMALL_PART = 100e3  # cycles below which a part may take a tile that is not its best
 NAMES = {"y": "convolution", "x": "gradient of the input", "w": "gradient of the weights"}
+WAITING = 1e-12  # seconds that count for a cycle while bytes move: of algorithms that wait for them, the one with least to do is taken
 MARGIN = 1.1  # by which an algorithm of larger error must be faster
 PREPARED = {"y": 0.25, "x": 1.0, "w": 0.0}  # of preparing weights, what is counted to a call: outputs are often computed with bound ones
+IMAGES = {"y": 1, "x": 4, "w": 1}  # that algorithms are compared for, whatever the batch: gradients of inputs are those of batches
 READ = {"y": ("x", "w"), "x": ("y", "w"), "w": ("x", "y")}  # the operands that each product reads; the first may be any view
 
 
@@ -70,25 +79,36 @@ def plan_for(spec: Convolution, algorithm: str = "auto", precision: str = "defau
 @lru_cache(maxsize=1024)
 def _plan_for(spec: Convolution, algorithm: str, precision: str, produces: str) -> Plan:
     machine = machines.probe()
-    refused = {name: reason for name in ALGORITHMS if (reason := _refusal(spec, algorithm, precision, produces, name))}
+    refused = {name: reason for name in ALGORITHMS if (reason := refusal(spec, algorithm, precision, produces, name))}
     accepting = [name for name in ALGORITHMS if name not in refused]
     if not accepting:
         raise NotBuiltError("; ".join(f"{name}: {reason}" for name, reason in refused.items()))
     chosen = accepting[0]
     if len(accepting) > 1:
-        # One image, channels-last, whatever the arrays are: neither batch nor layout shows in the bits.
-        seconds = _expected(replace(spec, batch=1, layout="channels_last", weight_layout="*IO"), produces, tuple(accepting))
+        # So many images, channels-last, whatever the arrays are: neither batch nor layout shows in the bits.
+        images = IMAGES[produces]
+        together = expected(replace(winners.one_image(spec), batch=images), produces, tuple(accepting))
+        seconds = {name: found / images for name, found in together.items()}
         chosen = min(seconds, key=lambda name: seconds[name] * (1.0 if ALGORITHMS[name].strict else MARGIN))
+        tuned = winners.algorithm(spec, produces, precision) if algorithm == "auto" else None
+        if tuned is not None and tuned in accepting:
+            chosen = tuned
         refused |= {
             name: f"{_time(seconds[name])} expected for one image, and {_time(seconds[chosen])} for {chosen}"
+            + (", which was faster when tuned" if tuned == chosen else "")
             for name in accepting
             if name != chosen
         }
     work = ALGORITHMS[chosen].work(spec, produces, machine)
-    return Plan(spec, produces, chosen, work, _choose(work.jobs), machine, refused)
+    won = winners.winner(spec, produces, chosen)
+    remembered = None if won is None else _named(work.jobs, won.schedules)
+    return Plan(spec, produces, chosen, work, remembered or choose(work.jobs), machine, refused, won if remembered is not None else None)
 
 
-def _refusal(spec: Convolution, algorithm: str, precision: str, produces: str, name: str) -> str | None:
+winners.EMPTY_PLANS.append(_plan_for.cache_clear)
+
+
+def refusal(spec: Convolution, algorithm: str, precision: str, produces: str, name: str) -> str | None:
     """Why an algorithm is not considered."""
     if algorithm not in ("auto", name):
         return "another algorithm was asked for"
@@ -98,24 +118,24 @@ def _refusal(spec: Convolution, algorithm: str, precision: str, produces: str, n
 
 
 @lru_cache(maxsize=1024)
-def _expected(spec: Convolution, produces: str, names: tuple[str, ...]) -> dict[str, float]:
+def expected(spec: Convolution, produces: str, names: tuple[str, ...]) -> dict[str, float]:
     """The expected seconds of some algorithms, each with its share of what preparing the weights takes."""
     machine, found = machines.probe(), {}
     for name in names:
         work = ALGORITHMS[name].work(spec, produces, machine)
-        cycles = sum(cycles for _, cycles in _choose(work.jobs)) + PREPARED[produces] * work.preparing
-        found[name] = _seconds(spec, cycles, machine)
+        cycles = sum(cycles for _, cycles in choose(work.jobs)) + PREPARED[produces] * work.preparing
+        found[name] = seconds_of(spec, cycles, machine) + WAITING * cycles
     return found
 
 
-def _seconds(spec: Convolution, cycles: float, machine: Machine) -> float:
+def seconds_of(spec: Convolution, cycles: float, machine: Machine) -> float:
     """The expected time of so many cycles on one core, which has to move all bytes as well."""
     lanes = machine.vector_bits // (64 if spec.dtypes.sum == "float64" else 32)
     clock = machine.peak(spec.dtypes.sum) / (2 * lanes * FMA_PER_CYCLE)
     return max(cycles / clock, spec.bytes_moved / machine.bandwidth)
 
 
-def _choose(jobs: Sequence[Job]) -> list[Choice]:
+def choose(jobs: Sequence[Job]) -> list[Choice]:
     """The schedule of least expected cycles for each job; small ones share a tile with the others where that costs little, so that
     the many pieces of a gradient do not each compile a kernel of their own."""
     found = [list(job.candidates()) for job in jobs]
@@ -129,6 +149,17 @@ def _choose(jobs: Sequence[Job]) -> list[Choice]:
         if len(chosen) > 1:
             tiles.add(chosen[i][0].tile)
     return chosen
+
+
+def _named(jobs: Sequence[Job], names: Sequence[str]) -> list[Choice] | None:
+    """The schedules that print so; no names leave the choice as it is. None where a job has no such schedule."""
+    if not names:
+        return []
+    if len(names) != len(jobs):
+        return None
+    found = [next((choice for choice in job.candidates() if repr(choice[0]) == name), None) for job, name in zip(jobs, names, strict=True)]
+    named = [choice for choice in found if choice is not None]
+    return named if len(named) == len(jobs) else None
 
 
 class Limit(NamedTuple):
@@ -153,11 +184,12 @@ class Plan:
         chosen: Sequence[tuple[Any, float]],
         machine: Machine,
         refused: dict[str, str],
+        tuned: Winner | None = None,
     ):
         self.spec, self.produces, self.algorithm, self.machine, self.refused = spec, produces, algorithm, machine, refused
-        self.work = work
+        self.work, self.tuned = work, tuned
         self.parts = tuple(
-            Part(schedule, cycles, job.program(schedule), machine.target)
+            Part(schedule, cycles, job, machine.target)
             for job, (schedule, cycles) in zip(work.jobs, chosen, strict=True)
         )
         self.cycles = sum(part.cycles for part in self.parts)
@@ -186,14 +218,16 @@ class Plan:
     @property
     def seconds(self) -> float:
         """The expected time on one core."""
-        return _seconds(self.spec, self.cycles, self.machine)
+        return seconds_of(self.spec, self.cycles, self.machine)
 
     @property
     def limit(self) -> Limit:
-        """The larger of what multiply-adds and what moving every byte once take on one core."""
-        arithmetic = 2 * self.spec.macs / self.machine.peak(self.spec.dtypes.sum)
-        copying = self.spec.bytes_moved / self.machine.bandwidth
-        return Limit(arithmetic, "multiply-add") if arithmetic > copying else Limit(copying, "copying")
+        """The larger of what multiply-adds take on one core, by the matrix unit if it has these numbers, and what moving all bytes once."""
+        of, machine = self.spec.dtypes, self.machine
+        unit = machine.peak_of_products(of.x, of.w)
+        arithmetic = 2 * self.spec.macs / (unit or machine.peak(of.sum))
+        copying = self.spec.bytes_moved / machine.bandwidth
+        return Limit(arithmetic, "matrix unit" if unit else "multiply-add") if arithmetic > copying else Limit(copying, "copying")
 
     @property
     def scratch(self) -> int:
@@ -216,7 +250,7 @@ class Plan:
 
     def workers(self, threads: int | None = None) -> int:
         """How many threads a run takes that may take as many."""
-        return max((workers(part.program.items, part.cycles, threads) for part in self.parts), default=1)
+        return max((workers(part.for_threads(threads).program.items, part.cycles, threads) for part in self.parts), default=1)
 
     def explain(self) -> dict[str, Any]:
         """The plan as a structure: shapes, counts, algorithm, schedule, expectation, refusals."""
@@ -231,6 +265,7 @@ class Plan:
             "algorithm": self.algorithm,
             "schedule": self._schedules(),
             "seconds": self.seconds,
+            "tuned": None if self.tuned is None else self.tuned._asdict(),
             "limit": self.limit._asdict(),
             "items": self.items,
             "scratch": self.scratch,
@@ -247,6 +282,9 @@ class Plan:
             f"expect  {_time(self.seconds)} on one core, {share}",
             f"work    {self.items:,} items, {self.scratch:,} bytes of scratch per thread",
         ]
+        if self.tuned is not None:
+            on = "1 thread" if self.tuned.threads == 1 else f"{self.tuned.threads} threads"
+            lines.append(f"tuned   {_time(self.tuned.seconds)} measured on {on}, {_time(self.tuned.before)} before")
         if self.produces != "y":
             lines.insert(0, NAMES[self.produces])
         if self.buffers:
@@ -260,32 +298,38 @@ class Plan:
         return [f"{count} × {schedule}" if count > 1 else schedule for schedule, count in counts.items()]
 
     def bind(self, w: npt.ArrayLike, bias: npt.ArrayLike | None = None) -> Bound:
-        """This plan with its weights packed once: a callable on x."""
-        return Bound(self, *self._pack(np.asarray(w), None if bias is None else np.asarray(bias)))
+        """This plan with its weights packed once: a callable on x. It does not see what becomes of the arrays."""
+        return self.borrow(np.array(w), None if bias is None else np.array(bias))
+
+    def borrow(self, w: Array, bias: Array | None = None) -> Bound:
+        """`bind` to arrays that nobody changes as long as it is used: weights in the order of a program are read where they lie."""
+        return Bound(self, *self._pack(w, bias))
 
     def __call__(
         self, x: npt.ArrayLike, w: npt.ArrayLike, bias: npt.ArrayLike | None = None, *, out: Array | None = None, threads: int | None = None
     ) -> Array:
         """The convolution of x with w. Views with any strides are read where they lie, save innermost gaps, which are closed by a copy."""
-        return self._run(np.asarray(x), *self._pack(np.asarray(w), None if bias is None else np.asarray(bias)), out, threads)
+        operands, bias = self._pack(np.asarray(w), None if bias is None else np.asarray(bias))
+        return self._run(np.asarray(x), operands, bias, out, threads)
 
     def _pack(self, w: Array, bias: Array | None) -> tuple[tuple[Operands, ...], Array | None]:
         w = self._check_second(w)
         self._check_bias(bias)
         inside = bias if self.work.finished else None
-        return tuple(Operands.packed(part.program, w, inside) for part in self.parts), bias
+        return tuple([Operands.packed(part.program, w, inside) for part in self.parts]), bias
 
     def _check_second(self, w: Array) -> Array:
         """The weights, or the error, as the programs read them: in the plan's type and this machine's byte order."""
         second = self._second
         if w.shape != second.shape:
             raise ShapeError(f"{second.name} has shape {w.shape}, but the plan is for {second.shape}")
-        if w.dtype.newbyteorder("=") != second.dtype and (w.dtype.kind not in "fbiu" or self.spec.dtypes.integers):
+        same = w.dtype == second.dtype
+        if not same and w.dtype.newbyteorder("=") != second.dtype and (w.dtype.kind not in "fbiu" or self.spec.dtypes.integers):
             raise DtypeError(f"{second.name} has dtype {w.dtype}, but the plan is for {second.dtype}")
         if self._skipped is not None and np.any(w[self._skipped]):
             kept_taps = len(self.spec.taps or ())
             raise ArgumentError(f"w has weights other than zero at taps that this plan skips; it was made for {kept_taps} taps")
-        return w.astype(second.dtype, copy=False)
+        return w if same else w.astype(second.dtype)
 
     def _check_bias(self, bias: Array | None) -> None:
         spec = self.spec
@@ -375,8 +419,10 @@ class Plan:
     def _check_out(self, out: Array, x: Array, operands: Sequence[Operands]) -> Array:
         """The array to compute into: `out` itself, or another where it has gaps or shares memory with what is read."""
         self.checked_out(out)
-        usable = out.flags.c_contiguous and out.flags.aligned and out.dtype.isnative
-        if usable and not any(np.may_share_memory(out, read) for read in (x, *(packed.w for packed in operands))):
+        flags, apart = out.flags, not np.may_share_memory(out, x)
+        for packed in operands:
+            apart = apart and not np.may_share_memory(out, packed.w)
+        if apart and flags.c_contiguous and flags.aligned and out.dtype.isnative:
             return out
         return empty_aligned(self._result.shape, self._result.dtype)
 
