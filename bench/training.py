@@ -2,7 +2,7 @@
 
 Every iteration of `nn.train` is followed by one of PyTorch's, forward, back, and the optimiser's step, so that both meet the same noise;
 what counts is the median of each. The losses of both must agree at first, or the row is wrong; save with dropout, which draws other
-numbers.
+numbers. With --cpu-time the processor's time counts, of all threads, for machines on which others work as well.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import numpy as np
 
 import juanji as jj
 from bench.peers.torch_networks import twin
-from juanji import nn
+from bench.report import describe_machine, versions
+from juanji import machine, nn
 from juanji.data import Batches, Samples
 
 ITERATIONS = 40
@@ -73,7 +74,7 @@ class Record:
     agrees: bool
 
 
-def measure(row: Row, threads: int, iterations: int = ITERATIONS) -> Record:
+def measure(row: Row, threads: int, iterations: int = ITERATIONS, clock: Callable[[], float] = time.perf_counter) -> Record:
     """A training of so many iterations, PyTorch's in between."""
     import torch
 
@@ -85,15 +86,15 @@ def measure(row: Row, threads: int, iterations: int = ITERATIONS) -> Record:
     ours: list[float] = []
     theirs: list[float] = []
     losses: list[tuple[float, float]] = []
-    began = time.perf_counter()
+    began = clock()
 
     def after(done: int, value: float) -> None:
         nonlocal began
-        ours.append(time.perf_counter() - began)
-        began = time.perf_counter()
+        ours.append(clock() - began)
+        began = clock()
         losses.append((value, step(done - 1)))
-        theirs.append(time.perf_counter() - began)
-        began = time.perf_counter()
+        theirs.append(clock() - began)
+        began = clock()
 
     with jj.threads(threads):
         optimizer = nn.SGD(0.01, momentum=0.9)
@@ -139,19 +140,21 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="rows whose name contains this")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of both (default 1); set OPENBLAS_NUM_THREADS to the same")
     parser.add_argument("--iterations", type=int, default=ITERATIONS, metavar="N", help=f"of each row (default {ITERATIONS})")
+    parser.add_argument("--cpu-time", action="store_true", help="processor time instead of the wall clock's")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
     given = parser.parse_args()
     rows = [row for row in ROWS if not given.only or any(word in row.name for word in given.only)]
     records = []
     for row in rows:
-        record = measure(row, given.threads, given.iterations)
+        record = measure(row, given.threads, given.iterations, time.process_time if given.cpu_time else time.perf_counter)
         records.append(record)
         note = "" if record.agrees else "  LOSSES DIFFER"
         print(f"{record.name:24} {record.ours_ms:8.2f} ms  torch {record.torch_ms:8.2f} ms  ratio {record.ratio:.2f}{note}", flush=True)
     mean = math.exp(sum(math.log(record.ratio) for record in records) / len(records)) if records else math.nan
     print(f"geometric mean {mean:.2f} at {given.threads} threads (target 1.5, no row under 1)")
     if given.json:
-        given.json.write_text(json.dumps({"threads": given.threads, "records": [asdict(record) for record in records]}, indent=1) + "\n")
+        facts = {"machine": describe_machine(machine.probe()), "versions": versions(), "threads": given.threads, "cpu_time": given.cpu_time}
+        given.json.write_text(json.dumps({**facts, "records": [asdict(record) for record in records]}, indent=1) + "\n", "utf-8")
     return int(not all(record.agrees for record in records))
 
 

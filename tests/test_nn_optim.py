@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 
+import juanji as jj
+from guarded import beside
 from juanji import data, nn
-from juanji.errors import ArgumentError, ShapeError
+from juanji.errors import ArgumentError, DtypeError, ShapeError
 from juanji.nn.training.metrics import METRICS
 
 CASES: list[tuple[Any, str, dict[str, Any]]] = [
@@ -69,6 +72,64 @@ def test_steps_equal_torch(optimizer: Any, name: str, options: dict[str, Any]) -
         theirs.grad = torch.from_numpy(g)
         stepper.step()
     np.testing.assert_allclose(path_of(optimizer, gradients, start), theirs.detach().numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", [case[0] for case in CASES], ids=str)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("at_end", [False, True])
+def test_many_parameters_of_every_size_beside_protected_memory(optimizer: Any, dtype: str, at_end: bool) -> None:
+    """Equal to steps of one element at a time, which have no vectors and no pieces; and nothing beyond the arrays is touched."""
+    random = np.random.default_rng(0)
+    shapes = {"none": (0, 3), "one": (), "tail": (31,), "rows": (3, 16), "pieces": (3, 8191)}
+    p = {name: beside(random.normal(size=shape).astype(dtype), at_end) for name, shape in shapes.items()}
+    g = {name: beside(random.normal(size=shape).astype(dtype), at_end) for name, shape in shapes.items()}
+    memory = {name: beside(array, at_end) for name, array in optimizer.memory(p).items()}
+    flat = [np.concatenate([array.ravel() for array in arrays.values()]) for arrays in (p, g)]
+    picked = random.choice(flat[0].size, 50, replace=False)
+    single = {str(i): flat[0][i : i + 1].copy() for i in picked}
+    kept = optimizer.memory(single)
+    for step in (1, 2):
+        with jj.threads(step):
+            optimizer.update(p, g, memory, rate=0.1, step=step)
+        optimizer.update(single, {str(i): flat[1][i : i + 1] for i in picked}, kept, rate=0.1, step=step)
+    moved = np.concatenate([array.ravel() for array in p.values()])
+    assert [moved[i] for i in picked] == [single[str(i)][0] for i in picked]
+    assert np.isfinite(moved).all()
+
+
+def test_what_cannot_be_changed_in_place_is_refused() -> None:
+    optimizer = nn.SGD(0.1, momentum=0.9)
+    whole = np.ones((4, 6), np.float32)
+
+    def update(p: Any, g: Any, memory: Any) -> None:
+        optimizer.update({"w": p}, {"w": g}, {"momentum.w": memory}, rate=0.1, step=1)
+
+    fixed = whole.copy()
+    fixed.flags.writeable = False
+    for error, arrays, text in (
+        (ArgumentError, (whole[:, ::2], whole[:, ::2], whole[:, ::2]), "w must be contiguous, aligned and writeable"),
+        (ArgumentError, (fixed, whole, whole.copy()), "w must be contiguous, aligned and writeable"),
+        (ShapeError, (whole, whole[:3], whole.copy()), "the gradient of w has shape (3, 6), but must have (4, 6)"),
+        (ShapeError, (whole, whole, whole[0]), "what is remembered of w is float32 (6,), but must be float32 (4, 6)"),
+        (ShapeError, (whole, whole, whole.astype(np.float64)), "what is remembered of w is float64 (4, 6)"),
+        (DtypeError, (np.ones(3, np.int32),) * 3, "w has dtype int32, but must be float16, float32, float64 to be trained"),
+    ):
+        with pytest.raises(error, match=re.escape(text)):
+            update(*arrays)
+    assert (whole == 1).all()
+
+
+def test_gradients_may_lie_anyhow() -> None:
+    optimizer, g = nn.SGD(1.0), np.arange(12.0)
+    for given in (
+        g.reshape(3, 4).T.copy().T,
+        g.astype(">f8").reshape(3, 4),
+        g.astype(np.float32).reshape(3, 4),
+        np.repeat(g, 2)[::2].reshape(3, 4),
+    ):
+        p = {"w": np.zeros((3, 4))}
+        optimizer.update(p, {"w": given}, {}, rate=1.0, step=1)
+        np.testing.assert_array_equal(p["w"], -g.reshape(3, 4))
 
 
 def test_float32_parameters_stay_float32() -> None:

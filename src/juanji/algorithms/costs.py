@@ -31,12 +31,13 @@ FAR_LINE = 3.0  # per vector read in place where there are more lines than the p
 SECOND_CACHE_WEIGHTS = 0.5  # per vector of weights that the first cache does not hold
 SECOND_CACHE_PIXELS = 1.5  # per line of x that a step takes from the second cache
 PLANE, FAR_PLANE = 0.3, 1.0  # per step whose elements of x lie planes apart, in a panel and in the input
+SHORT_RUN = 1 << 12  # bytes of a row of outputs below which finding its page takes longer than filling it
 NEAR_PLANES = 64  # planes whose pages the first table of addresses holds
 
 # blocks
 ITEM_MACS = 1 << 20  # an item of work should not be smaller: a thread takes several
 FEWEST_STEPS = 64  # of a block of the reduction, where there is a choice
-OUTER_PIXELS = 192  # output positions of a block of the gradient of the weights
+OUTER_PIXELS, OUTER_PIXELS_LAST = 448, 112  # output positions of a block of the gradient of the weights, by where channels lie
 MOST_TAPS = 64  # kernels with a pattern of zeros are written out tap by tap up to this many
 MOST_STRAIGHT = 12  # steps of a reduction loop that are written one after the other; with more, LLVM moves loads too far ahead
 

@@ -14,7 +14,7 @@ from juanji.algorithms.weights import Weights, steps
 from juanji.jit.dot import DotCode, emit_dot
 from juanji.jit.program import Program
 
-MOST_ROWS = 9  # whose addresses stay in registers
+MOST_PLACES = 10  # rows and features whose addresses stay in registers
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def candidates(weights: Weights) -> Iterator[tuple[Dot, float]]:
     *outer, wide = weights.reach(box)
     panel = math.prod(outer) * weights.held * (costs.LINE_CYCLES + wide / problem.lanes * costs.COPY_CYCLES)
     for features in range(1, min(weights.features, 6) + 1):
-        for rows in range(1, min(weights.count, MOST_ROWS) + 1):
+        for rows in range(1, min(weights.count, MOST_PLACES - features) + 1):
             sums = features * rows
             if sums + features + 2 > problem.machine.registers:
                 continue
@@ -75,7 +75,7 @@ def program(weights: Weights, schedule: Dot) -> Program:
     sums = aligned(plane * weights.held) + 64
     words = {
         **weights.words, "constants": tables.constants, "map_w": tables.maps[-1], "map_rows": tables.offsets, "phase": phase, "line": line,
-        "slack": 1, "ps_c": plane, "sums": sums, "step_f": len(rows) * vector,
+        "slack": 0, "ps_c": plane, "sums": sums, "step_f": len(rows) * vector,
     }  # fmt: skip
     for i, step in enumerate([*ps, 0]):  # along the innermost axis vectors follow each other
         words |= {f"map{i}": tables.maps[i], f"ps{i}": step}

@@ -14,6 +14,8 @@ from juanji.algorithms.weights import Weights, steps
 from juanji.jit.outer import OuterCode, emit_outer
 from juanji.jit.program import Program
 
+MOST_PLACES = 10  # whose addresses stay in registers
+
 
 @dataclass(frozen=True)
 class Outer:
@@ -37,6 +39,7 @@ def candidates(weights: Weights) -> Iterator[tuple[Outer, float]]:
     pixels = math.prod(box)
     many = problem.batch * weights.chunks * weights.groups
     panel = math.prod(weights.reach(box)) * weights.held / problem.lanes * costs.COPY_CYCLES if weights.panel else 0.0
+    group = max(weights.lanewise, 1)  # rows that see the same place
     for vectors in range(1, 5):
         width = vectors * problem.lanes
         blocks = -(-weights.features // width)
@@ -48,7 +51,7 @@ def candidates(weights: Weights) -> Iterator[tuple[Outer, float]]:
             sums = rows * vectors
             if sums + vectors + (not weights.lanewise) > problem.machine.registers or rows > weights.count:
                 continue
-            if weights.lanewise and rows % weights.lanewise:
+            if rows % group or rows // group > MOST_PLACES:
                 continue
             loads = rows * (vectors if weights.lanewise else 1) + vectors
             moves = sums if weights.lanewise > 1 else 0

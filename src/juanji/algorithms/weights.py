@@ -15,8 +15,11 @@ from juanji.algorithms.problem import Problem
 
 Array = npt.NDArray[Any]
 
+FAR = 4  # second caches beyond which pixels come sooner in one run than by a cache line of each at a time
 SHORT_ROWS = 48  # columns below which planes of a depthwise layer are turned to pixels
-EASE = 0.7  # of the dot tile beside the outer one, whose lanes need no sum at the end and whose vectors no alignment
+# How fast the dot tile is beside the outer one, both with full vectors: its loads are not aligned, but it need not turn dy to pixels,
+# which takes as long as so many rows of the outer tile with one vector of features. Short rows are loops of one round.
+EASE, TURNED_ROWS, SHORT_LOOPS = 0.8, 80, 0.85
 
 
 class Weights:
@@ -41,6 +44,7 @@ class Weights:
         moved = self.dot or (self.lanewise > 0 and not problem.last)
         self.panel = moved or problem.dtypes.x != problem.dtypes.sum or any(s.padded for s in self.spatial)
         self.panel |= self.lanewise > 0 and self.features % problem.lanes > 0  # the last vector would reach past the input's end
+        self.panel |= not self.lanewise and problem.last and math.prod(problem.x_shape) * problem.bytes > FAR * problem.machine.l2
         self.held = across if self.lanewise else problem.channels  # channels under a chunk
         self.box = self._box()
         self.chunks = math.prod(-(-s.out // b) for s, b in zip(self.spatial, self.box, strict=True))
@@ -51,13 +55,15 @@ class Weights:
         problem = self.problem
         if problem.last and (problem.x_shape[-1], problem.y_shape[-1]) != (1, 1):
             return False
-        out = self.spatial[-1].out
-        return out / aligned_to(out, problem.lanes) * EASE > self.features / aligned_to(self.features, problem.lanes)
+        out, lanes = self.spatial[-1].out, problem.lanes
+        ease = EASE * (SHORT_LOOPS if out <= lanes else 1) * (1 if self.features > lanes else 1 + TURNED_ROWS / self.count)
+        return out / aligned_to(out, lanes) * ease > self.features / aligned_to(self.features, lanes)
 
     def _box(self) -> tuple[int, ...]:
         """Whole inner axes first, until the panel takes a share of the second cache, less of it if tiles read vectors."""
         machine, size = self.problem.machine, self.problem.bytes
-        room, most_pixels = (machine.l2 // 16, 1 << 14) if self.dot else (machine.l2 // 4, costs.OUTER_PIXELS)
+        outer = costs.OUTER_PIXELS_LAST if self.problem.last else costs.OUTER_PIXELS
+        room, most_pixels = (machine.l2 // 16, 1 << 14) if self.dot else (machine.l2 // 4, outer)
         box = [1] * len(self.spatial)
         for axis in reversed(range(len(self.spatial))):
             most = max(most_pixels // math.prod(box), 1)

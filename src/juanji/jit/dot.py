@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from juanji.jit.arguments import HEAD, Arguments
 from juanji.jit.channel import fill_panel
-from juanji.jit.elements import SCALARS, multiply_add, plus, read
+from juanji.jit.elements import SCALARS, across, multiply_add, plus, read
 from juanji.jit.emit import I64, PTR, Emitter, Type, Value
 from juanji.jit.ieee import ieee_mode
 from juanji.jit.outer import chunk_place
@@ -69,15 +69,7 @@ def _item(e: Emitter, code: DotCode, a: Arguments, item: Value) -> None:
     goal = a["y"] + segment * a["ws_s"] + group * a["ws_g"]
     with e.loop(0, a["count_f"]) as f, e.loop(0, a["count_i"]) as i:
         lanes = e.load(vector, a["scratch"] + a["sums"] + f * a["step_f"] + i * vector.bytes)
-        e.store(_sum(e, lanes), goal + f * a["ws_f"] + i * a["ws_i"])
-
-
-def _sum(e: Emitter, lanes: Value) -> Value:
-    """The sum of a vector's lanes: the upper half added to the lower, until one is left."""
-    while lanes.type.lanes > 1:
-        half = lanes.type.lanes // 2
-        lanes = plus(e, e.shuffle(lanes, lanes, range(half)), e.shuffle(lanes, lanes, range(half, 2 * half)))
-    return e.emit(Type(lanes.type.scalar), f"extractelement {lanes}, i32 0")
+        e.store(across(e, lanes), goal + f * a["ws_f"] + i * a["ws_i"])
 
 
 def _chunk(e: Emitter, code: DotCode, a: Arguments, chunk: Value, group: Value, first: Value) -> None:

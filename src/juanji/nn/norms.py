@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from juanji.channelwise import Affine, affine, normalise, normalise_back
 from juanji.errors import ArgumentError
-from juanji.nn.batch_statistics import affine, combined, error_sums, mean_and_variance
 from juanji.nn.initial import Fill
 from juanji.nn.operator import Array, Back, Box, Operator, Parameter, Parameters, Run, Shape, whole
 
@@ -69,31 +69,25 @@ class BatchNorm(Operator):
 
     def forward(self, p: Parameters, *inputs: Array, run: Run) -> tuple[Array, Any]:
         (x,) = inputs
-        mean, variance = p["mean"], p["variance"]
-        if run.training:
-            count = x.size // x.shape[1]
-            if count < 2:
-                raise ArgumentError(f"{self} cannot train on one value per channel: an input {x.shape}")
-            mean, variance = mean_and_variance(x)
-            for name, value in (("mean", mean), ("variance", variance * (count / (count - 1)))):
-                running = p[name]
-                running += np.asarray(self.momentum, running.dtype) * (value.astype(running.dtype) - running)
-        scale = 1 / np.sqrt(variance + self.epsilon)
-        factor = p["weight"] * scale
-        y = affine(x, factor, p["bias"] - mean * factor, relu=self.rectified)
-        return y, (x, mean.astype(x.dtype), scale, y if self.rectified else None, run.training)
+        weight, bias, mean, variance = (p[name] for name in ("weight", "bias", "mean", "variance"))
+        if not run.training:
+            scale = 1 / np.sqrt(variance + self.epsilon)
+            to_y = Affine(weight * scale, bias - mean * weight * scale)
+            return affine(x, to_y, relu=self.rectified), (x, mean, scale, to_y, False)
+        count = x.size // x.shape[1]
+        if count < 2:
+            raise ArgumentError(f"{self} cannot train on one value per channel: an input {x.shape}")
+        y, mean, variance, to_y = normalise(x, weight, bias, self.epsilon, relu=self.rectified)
+        for name, value in (("mean", mean), ("variance", variance * (count / (count - 1)))):
+            running = p[name]
+            running += np.asarray(self.momentum, running.dtype) * (value.astype(running.dtype) - running)
+        return y, (x, mean, 1 / np.sqrt(variance + self.epsilon), to_y, True)
 
     def backward(self, p: Parameters, saved: Any, dy: Array, wanted: tuple[bool, ...]) -> Back:
-        x, mean, scale, gate, trained = saved
-        plain, weighted = error_sums(x, mean, dy, gate)
-        grads = {"weight": (weighted * scale).astype(dy.dtype), "bias": plain.astype(dy.dtype)}
-        if not wanted[0]:
-            return Back((None,), grads)
-        factor = p["weight"] * scale
-        count, slope = x.size // x.shape[1], -factor * scale * scale
-        if not trained:
-            weighted = plain = np.zeros_like(plain)
-        return Back((combined(dy, factor, x, mean, slope * weighted / count, -factor * plain / count, gate),), grads)
+        x, mean, scale, to_y, trained = saved
+        share = -to_y.factor / (x.size // x.shape[1]) * trained
+        dx, plain, weighted = normalise_back(x, dy, mean, to_y, share * scale * scale, share, relu=self.rectified)
+        return Back((dx,), {"weight": (weighted * scale).astype(dy.dtype), "bias": plain.astype(dy.dtype)})
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,10 +23,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from juanji.channelwise import gate
 from juanji.convolution import conv
 from juanji.describe import Activation, BoundaryLike, Padding, PerAxis, describe, per_axis
 from juanji.errors import ArgumentError, ShapeError
 from juanji.gradients import conv_grad_bias, conv_grad_input, conv_grad_weight, conv_transpose, transposed
+from juanji.jit.memory import empty_aligned
 from juanji.nn.erf import erf
 from juanji.nn.geometry import transposed_sees, window_sees
 from juanji.nn.initial import Given, Initial, initial
@@ -121,7 +123,7 @@ class Conv(_Weighted):
     def backward(self, p: Parameters, saved: Any, dy: Array, wanted: tuple[bool, ...]) -> Back:
         x, y = saved
         if y is not None:
-            dy = dy * slope_of(self.activation, y)
+            dy = through(self.activation, y, dy)
         options = self.options(x.shape)
         grads = {}
         if self.trained:
@@ -187,7 +189,7 @@ class ConvTranspose(_Weighted):
     def backward(self, p: Parameters, saved: Any, dy: Array, wanted: tuple[bool, ...]) -> Back:
         x, y = saved
         if y is not None:
-            dy = dy * slope_of(self.activation, y)
+            dy = through(self.activation, y, dy)
         grads = {}
         if self.trained:  # the roles of input and error are exchanged, as those of the convolution and its transpose are
             grads["weight"] = conv_grad_weight(dy, x, p["weight"].shape, **self.options)
@@ -281,9 +283,11 @@ class Dense(_Weighted):
     def forward(self, p: Parameters, *inputs: Array, run: Run) -> tuple[Array, Any]:
         (x,) = inputs
         self._checked(x.shape)
-        y = x @ p["weight"].T
-        if self.has_bias:
-            y += p["bias"]
+        weight, bias = p["weight"], p["bias"] if self.has_bias else 0
+        if self.features > len(x):  # the larger factor as it lies: the library takes longer to turn it than this sum does
+            return np.add((weight @ x.T).T, bias, dtype=x.dtype, order="C"), x
+        y = x @ weight.T
+        y += bias
         return y, x
 
     def backward(self, p: Parameters, saved: Any, dy: Array, wanted: tuple[bool, ...]) -> Back:
@@ -301,18 +305,18 @@ class Dense(_Weighted):
 # Activations ---------------------------------------------------------------------------------------------------------------
 
 
-def slope_of(activation: Activation, y: Array) -> Array:
-    """The derivative of an activation, in terms of its result."""
+def through(activation: Activation, y: Array, dy: Array) -> Array:
+    """dy times the derivative of an activation, in terms of its result."""
     kind, parameter = (activation, 0.01) if isinstance(activation, str) else activation or ("none", 0)
-    slopes: dict[str, Callable[[], Array]] = {
-        "relu": lambda: y > 0,
-        "relu6": lambda: (y > 0) & (y < 6),
-        "leaky_relu": lambda: np.where(y > 0, np.ones((), y.dtype), np.asarray(parameter, y.dtype)),
-        "sigmoid": lambda: y * (1 - y),
-        "tanh": lambda: 1 - y * y,
+    backs: dict[str, Callable[[], Array]] = {
+        "relu": lambda: gate(dy, y),
+        "relu6": lambda: dy * ((y > 0) & (y < 6)),
+        "leaky_relu": lambda: dy * np.where(y > 0, np.ones((), y.dtype), np.asarray(parameter, y.dtype)),
+        "sigmoid": lambda: dy * (y * (1 - y)),
+        "tanh": lambda: dy * (1 - y * y),
     }
-    if kind in slopes:
-        return slopes[kind]()
+    if kind in backs:
+        return backs[kind]()
     raise ArgumentError(f"activation (={activation!r}) has no derivative here")
 
 
@@ -334,7 +338,7 @@ class Activated(Operator):
         return y, y
 
     def backward(self, p: Parameters, saved: Any, dy: Array, wanted: tuple[bool, ...]) -> Back:
-        return Back((dy * slope_of(self.activation, saved),))
+        return Back((through(self.activation, saved, dy),))
 
 
 @dataclass(frozen=True, eq=False)
@@ -344,7 +348,8 @@ class ReLU(Activated):
     stem: ClassVar[str] = "relu"
 
     def apply(self, x: Array) -> Array:
-        return np.maximum(x, 0)
+        y: Array = np.maximum(x, 0, out=empty_aligned(x.shape, x.dtype))
+        return y
 
 
 @dataclass(frozen=True, eq=False)
@@ -568,7 +573,8 @@ class Concatenate(Operator):
         return tuple(sum(shape[i] for shape in shapes) if i == axis else size for i, size in enumerate(shapes[0]))
 
     def forward(self, p: Parameters, *inputs: Array, run: Run) -> tuple[Array, Any]:
-        return np.concatenate(inputs, axis=self.axis), [x.shape[self.axis] for x in inputs]
+        y = empty_aligned(self.shape(*(x.shape for x in inputs)), np.result_type(*inputs))
+        return np.concatenate(inputs, axis=self.axis, out=y), [x.shape[self.axis] for x in inputs]
 
     def backward(self, p: Parameters, saved: Any, dy: Array, wanted: tuple[bool, ...]) -> Back:
         return Back(tuple(np.split(dy, np.cumsum(saved)[:-1], axis=self.axis)))

@@ -22,6 +22,7 @@ from juanji.data.augment import Augmentation
 from juanji.data.batches import Batches, Indexed
 from juanji.data.samples import Samples
 from juanji.errors import ArgumentError, DivergedError, ExtraError
+from juanji.jit.memory import recycled
 from juanji.nn.graph import Graph
 from juanji.nn.losses import Loss, loss_of
 from juanji.nn.training.clipping import Clip
@@ -171,7 +172,7 @@ class _Training:
         """Iterations until there is a reason to stop."""
         plan, state, per_epoch = self.plan, self.state, len(self.plan.batches)
         self.epoch_began = self.saved = time.monotonic()
-        with postponed() as interrupt, Display(plan.total, state.iteration, plan.batches.size, quiet=quiet) as self.display:
+        with recycled(), postponed() as interrupt, Display(plan.total, state.iteration, plan.batches.size, quiet=quiet) as self.display:
             while not self._finished():
                 epoch, start = divmod(state.iteration, per_epoch)
                 for x, target in plan.batches.epoch(epoch, start):

@@ -12,19 +12,19 @@ checkpoint can hold it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from juanji.errors import ArgumentError
+from juanji.nn.training.steps import take_step
 
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 Memory = dict[str, Array]
-PIECE = 1 << 14  # elements
 
 
 class Optimizer(Protocol):
@@ -68,14 +68,10 @@ class SGD:
         return _zeros("momentum", parameters) if self.momentum else {}
 
     def update(self, parameters: Arrays, gradients: Arrays, memory: Memory, *, rate: float, step: int) -> None:
-        for p, g, *momentum in _pieces(parameters, gradients, memory, *(("momentum",) if self.momentum else ())):
-            if self.weight_decay:
-                g = g + _of(p, self.weight_decay) * p
-            for v in momentum:
-                v *= _of(p, self.momentum)
-                v += g
-                g = g + _of(p, self.momentum) * v if self.nesterov else v
-            p -= _of(p, rate) * g
+        numbers = {"rate": -rate, "decay": self.weight_decay, "momentum": self.momentum}
+        memories = (_named("momentum", memory),) if self.momentum else ()
+        terms = {"decayed": bool(self.weight_decay), "momentum": bool(self.momentum), "nesterov": self.nesterov}
+        take_step("sgd", parameters, gradients, memories, numbers, **terms)
 
 
 @dataclass(frozen=True)
@@ -86,6 +82,7 @@ class Adam:
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
     weight_decay: float = 0.0
+    _kind: ClassVar[str] = "adam"
 
     def __post_init__(self) -> None:
         _at_least_0(rate=self.rate, epsilon=self.epsilon, weight_decay=self.weight_decay)
@@ -95,28 +92,17 @@ class Adam:
         return _zeros("mean", parameters) | _zeros("square", parameters)
 
     def update(self, parameters: Arrays, gradients: Arrays, memory: Memory, *, rate: float, step: int) -> None:
-        for p, g, mean, square in _pieces(parameters, gradients, memory, "mean", "square"):
-            if self.weight_decay:
-                g = self._decayed(p, g, rate)
-            self._move(p, g, mean, square, rate, step)
-
-    def _decayed(self, p: Array, g: Array, rate: float) -> Array:
-        """The gradient after weight decay, which may change the parameter itself instead."""
-        decayed: Array = g + _of(p, self.weight_decay) * p
-        return decayed
-
-    def _move(self, p: Array, g: Array, mean: Array, square: Array, rate: float, step: int) -> None:
         first, second = self.betas
-        mean *= _of(p, first)
-        mean += _of(p, 1 - first) * g
-        square *= _of(p, second)
-        square += _of(p, 1 - second) * (g * g)
-        size = np.sqrt(square)
-        size *= _of(p, (1 - second**step) ** -0.5)
-        size += _of(p, self.epsilon)
-        np.divide(mean, size, out=size)
-        size *= _of(p, rate / (1 - first**step))
-        p -= size
+        numbers = {
+            "rate": -rate / (1 - first**step), "decay": self._decay(rate), "first": first, "new_first": 1 - first, "second": second,
+            "new_second": 1 - second, "scale": (1 - second**step) ** -0.5, "epsilon": self.epsilon,
+        }  # fmt: skip
+        memories = _named("mean", memory), _named("square", memory)
+        take_step(self._kind, parameters, gradients, memories, numbers, decayed=bool(self.weight_decay))
+
+    def _decay(self, rate: float) -> float:
+        """What parameters are multiplied by before they are added to the gradients, or with AdamW to themselves."""
+        return self.weight_decay
 
 
 @dataclass(frozen=True)
@@ -124,28 +110,18 @@ class AdamW(Adam):
     """Adam whose weight decay shrinks the parameters directly."""
 
     weight_decay: float = 1e-2
+    _kind: ClassVar[str] = "adamw"
 
-    def _decayed(self, p: Array, g: Array, rate: float) -> Array:
-        p *= _of(p, 1 - rate * self.weight_decay)
-        return g
+    def _decay(self, rate: float) -> float:
+        return -rate * self.weight_decay
 
 
 OPTIMIZERS: dict[str, type[SGD | Adam]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 
 
-def _pieces(parameters: Arrays, gradients: Arrays, memory: Memory, *kinds: str) -> Iterator[list[Array]]:
-    """The same part of a parameter, of its gradient and of the memory of it, small enough to stay in the cache from line to line."""
-    for name, p in parameters.items():
-        if not p.flags.c_contiguous:
-            raise ArgumentError(f"{name} must be contiguous to be changed in place")
-        flat = [array.reshape(-1) for array in (p, gradients[name], *(memory[f"{kind}.{name}"] for kind in kinds))]
-        for start in range(0, p.size, PIECE):
-            yield [array[start : start + PIECE] for array in flat]
-
-
-def _of(p: Array, number: float) -> Any:
-    """A number in the parameter's type, so that a float32 parameter is not widened."""
-    return p.dtype.type(number)
+def _named(kind: str, memory: Memory) -> Memory:
+    """What is remembered of one kind, by the parameters' names."""
+    return {name.removeprefix(f"{kind}."): array for name, array in memory.items() if name.startswith(f"{kind}.")}
 
 
 def _zeros(kind: str, parameters: Arrays) -> Memory:
