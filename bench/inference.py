@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.measure import interleave
+from bench.measure import Clock, interleave
 from bench.report import describe_machine
 from juanji import machine, nn
 from juanji.nn.models import named
@@ -45,7 +46,7 @@ class Timing:
     share: float
 
 
-def measure(name: str, batch: int, threads: int, rounds: int) -> Timing:
+def measure(name: str, batch: int, threads: int, rounds: int, clock: Clock = time.perf_counter) -> Timing:
     """A network with random weights, and running statistics as if it had been trained."""
     model = named.MODELS[name]
     net = unbuilt(name).build(model.shape)
@@ -62,7 +63,7 @@ def measure(name: str, batch: int, threads: int, rounds: int) -> Timing:
     error = float(np.abs(ours - theirs[0]).max() / np.abs(theirs[0]).max())
     if not error < TOLERANCE:
         raise SystemExit(f"{name}: differs from onnxruntime by {error:.1e} of the largest output")
-    compiled, walk, other = (median(times) * 1e3 for times in interleave(timed, rounds))
+    compiled, walk, other = (median(times) * 1e3 for times in interleave(timed, rounds, clock=clock))
     shapes = net.shapes(model.shape, batch=batch)
     macs = sum(node.op.macs(*(shapes[value] for value in node.inputs)) for node in net.nodes)
     share = 2 * macs / machine.probe().peak("float32") / threads / (compiled / 1e3)
@@ -88,18 +89,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--cpu", action="store_true", help="the process's time on its cores instead of the wall clock's")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
     arguments = parser.parse_args(argv)
     found = []
     print(f"{'network':20} {'compiled':>10} {'walk':>10} {'onnxruntime':>12} {'ratio':>6} {'share':>6} {'error':>8}")
     for name in arguments.only or NETWORKS:
-        row = measure(name, arguments.batch, arguments.threads, arguments.rounds)
+        clock = time.process_time if arguments.cpu else time.perf_counter
+        row = measure(name, arguments.batch, arguments.threads, arguments.rounds, clock)
         found.append(row)
         times = f"{row.compiled_ms:7.2f} ms {row.walk_ms:7.2f} ms {row.onnxruntime_ms:9.2f} ms"
         print(f"{name:20} {times} {row.ratio:6.2f} {row.share:6.0%} {row.error:8.0e}", flush=True)
     print(f"geometric mean of the ratios {geometric_mean([row.ratio for row in found]):.2f}")
     if arguments.json:
-        record = {"machine": describe_machine(machine.probe()), "rows": [asdict(row) for row in found]}
+        clocked = "cpu" if arguments.cpu else "wall"
+        record = {"machine": describe_machine(machine.probe()), "clock": clocked, "rows": [asdict(row) for row in found]}
         arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 0
 

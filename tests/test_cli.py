@@ -81,10 +81,13 @@ def test_a_long_first_run_is_not_repeated(run: Run, monkeypatch: pytest.MonkeyPa
     assert re.fullmatch(r"time: 3\d\d ms, machine code made or loaded in it, threads: 1, .* limit", err.splitlines()[-1])
 
 
+KERNEL = json.dumps(RANDOM.integers(-9, 9, (9, 9)).tolist())  # no passes along single axes make it so short that a thread is enough
+
+
 def test_share_is_of_the_cores_used(run: Run) -> None:
     ji.write("large.png", RANDOM.integers(0, 256, (600, 500), "uint8"))
     for threads in (1, 2):
-        told = json.loads(run("filter", "large.png", "-k", "mean", "--size", "9", "-o", "out.png", "--threads", str(threads), "--json")[1])
+        told = json.loads(run("filter", "large.png", "-k", KERNEL, "-o", "out.png", "--threads", str(threads), "--json")[1])
         cores = min(threads, os.cpu_count() or 1)
         assert told["threads"] == threads
         assert told["share"] == pytest.approx(told["plan"]["limit"]["seconds"] / told["warm"] / cores)
@@ -158,7 +161,7 @@ def test_json_of_filter(run: Run) -> None:
 
 def test_the_whole_plan(run: Run) -> None:
     _, _, err = run("filter", "photo.png", "-k", "mean", "-o", "out.png", "--plan")
-    assert "plan    direct: " in err
+    assert re.search(r"^plan    \w+: ", err, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +289,7 @@ def test_explain_conv(run: Run) -> None:
     assert "axis 0: ⌊(224 + 3 + 3 − 7) / 2⌋ + 1 = 112" in out
     assert "9,408 weights and 64 biases" in out
     assert "118,013,952 MACs" in out
-    assert "plan    direct" in out
+    assert re.search(r"^plan    \w+: ", out, re.MULTILINE)
 
 
 def test_explain_names_the_elements_that_a_stride_leaves_unused(run: Run) -> None:

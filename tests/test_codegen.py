@@ -69,11 +69,11 @@ def called(text: str) -> set[str]:
 
 
 def innermost(text: str, operation: str) -> str:
-    """The block with most of the operation among those that jump back to their own beginning."""
+    """The block with most of the operation among those that jump back to their own beginning, or of all where loops have several."""
     blocks = re.split(r"^(?=\.L\w+:)", text, flags=re.MULTILINE)
     named = [(re.escape(label[1]), b) for b in blocks if (label := re.match(r"(\.L\w+):", b))]
     loops = [b for label, b in named if re.search(rf"^\s+[jb][.\w]*\s+{label}$", b, re.MULTILINE)]
-    return max(loops, key=lambda b: len(re.findall(operation, b)))
+    return max(loops or [b for _, b in named], key=lambda b: len(re.findall(operation, b)))
 
 
 # Executed -------------------------------------------------------------------------------------------------------------------

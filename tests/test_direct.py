@@ -17,12 +17,22 @@ from juanji.describe import describe
 from juanji.spec import Convolution
 from strategies import convolutions, operands
 
+
+def whole_vectors(spec: Convolution) -> Convolution:
+    """A depthwise layer whose channels fill vectors, under a border of one number."""
+    groups = 16 * spec.groups
+    return dataclasses.replace(
+        spec, groups=groups, channels=groups, features=groups, layout="channels_last", boundary=spec.boundary[:1] * spec.n
+    )
+
+
 FAMILIES = {
     "small": convolutions(taps=True),
     "four axes": convolutions(taps=True, max_axes=4, max_channels=2, max_groups=2, max_batch=1),
     "pictures": convolutions(taps=True, dtypes=("uint8", "uint16")),
     "wide": convolutions(max_axes=2, max_channels=40, max_groups=2),
     "depthwise": convolutions(max_axes=2, max_channels=1, max_groups=40, dtypes=("float32", "float64", "uint8")),
+    "depthwise, whole vectors": convolutions(max_axes=2, max_channels=1, modes=("constant",)).map(whole_vectors),
 }
 CACHES = ((512, 2048), (4 << 10, 32 << 10), (48 << 10, 2 << 20))  # small ones make small blocks, chunks, several of each
 computed: Counter[str] = Counter()
@@ -137,7 +147,7 @@ def test_many_schedules_give_the_same_numbers(name: str, dtype: str) -> None:
 def test_the_table_meets_every_kind() -> None:
     kinds = {kind for x, w, arguments in LARGE.values() for kind in schedules(describe(x, w, **arguments))}
     words = {word for kind in kinds for word in kind.split()}
-    assert {"Space", "Channel", "panel", "lanewise"} <= words
+    assert {"Space", "Channel", "Depthwise", "panel", "lanewise", "channels_inside"} <= words
     assert "Channel" in kinds or any(kind.startswith("Channel") and "panel" not in kind for kind in kinds)
 
 

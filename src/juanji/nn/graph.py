@@ -305,7 +305,7 @@ class Graph:
             return values, single
 
         return Compiled(
-            fused(self.nodes, self.arrays_of, self.outputs.values()),
+            fused(self.nodes, self.arrays_of, self.outputs.values(), known),
             self.outputs,
             lambda batch: self.shapes(*sizes, batch=batch),
             prepare,

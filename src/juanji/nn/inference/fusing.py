@@ -2,7 +2,9 @@
 
     dropout             nothing
     batch norm          y = γ(x − μ)/σ + β is a factor and an offset per channel, which go into the weights and the bias before it
+    constants           added or multiplied, one for all or one per channel: likewise
     relu and its kin    the activation of the convolution, dense layer or sum before it, applied as that is stored
+    what is left        that works on each element alone becomes one expression (`expressions.py`)
 
 A value is folded away only where nothing else reads it.
 """
@@ -11,46 +13,40 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from juanji.describe import Activation
+from juanji.nn.inference.expressions import Scaled, ScaledChannels, expressed, normalising
+from juanji.nn.inference.stages import Stage
+from juanji.nn.moves import Constant
 from juanji.nn.nodes import Node
 from juanji.nn.norms import BatchNorm, Dropout
-from juanji.nn.operator import Array, Operator
-from juanji.nn.ops import Activated, Add, Conv, ConvTranspose, Dense, ReLU
+from juanji.nn.operator import Array, Operator, Shape
+from juanji.nn.operators.arithmetic import Divide, Subtract
+from juanji.nn.ops import Activated, Add, Conv, ConvTranspose, Dense, Multiply, ReLU
 
 Linear = Conv | ConvTranspose | Dense
 
 
-@dataclass
-class Stage:
-    """A node with its arrays, which are replaced by what they become when more is folded in.
-
-    activation: that of a dense layer, or relu behind a sum.
-    """
-
-    name: str
-    op: Operator
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    arrays: Mapping[str, Array]
-    activation: Activation = None
-
-
-def fused(nodes: Iterable[Node], arrays_of: Callable[[Node], Mapping[str, Array]], outputs: Iterable[str]) -> list[Stage]:
-    """The stages that compute the outputs; theirs are the names that are kept."""
+def fused(
+    nodes: Iterable[Node], arrays_of: Callable[[Node], Mapping[str, Array]], outputs: Iterable[str], shapes: Mapping[str, Shape]
+) -> list[Stage]:
+    """The stages that compute the outputs; theirs are the names that are kept. shapes: of all values, for some batch."""
     kept = set(outputs)
-    return _joined(folded(nodes, arrays_of, kept), kept, _activation)
+    stages = _scaled(_without_dropout(_stages(nodes, arrays_of), kept), shapes, kept)
+    return expressed(_joined(_joined(stages, kept, _normalisation), kept, _activation), shapes, kept)
 
 
 def folded(nodes: Iterable[Node], arrays_of: Callable[[Node], Mapping[str, Array]], outputs: Iterable[str]) -> list[Stage]:
     """The same with activations left as stages of their own: every stage is an operator, with a way back."""
-    stages = [Stage(node.name, node.op, node.inputs, node.outputs, arrays_of(node)) for node in nodes]
     kept = set(outputs)
-    return _joined(_without_dropout(stages, kept), kept, _normalisation)
+    return _joined(_without_dropout(_stages(nodes, arrays_of), kept), kept, _normalisation)
+
+
+def _stages(nodes: Iterable[Node], arrays_of: Callable[[Node], Mapping[str, Array]]) -> list[Stage]:
+    return [Stage(node.name, node.op, node.inputs, node.outputs, arrays_of(node)) for node in nodes]
 
 
 def _without_dropout(stages: list[Stage], kept: set[str]) -> list[Stage]:
@@ -63,6 +59,42 @@ def _without_dropout(stages: list[Stage], kept: set[str]) -> list[Stage]:
         else:
             found.append(stage)
     return found
+
+
+def _scaled(stages: list[Stage], shapes: Mapping[str, Shape], kept: set[str]) -> list[Stage]:
+    """Sums and products with a constant number, or with one for each channel, as scalings; constants that nobody reads are left out."""
+    constants = {stage.outputs[0]: stage.arrays["value"] for stage in stages if isinstance(stage.op, Constant)}
+    for stage in stages:
+        if len(stage.inputs) != 2 or (stage.inputs[0] in constants) == (stage.inputs[1] in constants):
+            continue
+        first = stage.inputs[0] in constants
+        value, name = constants[stage.inputs[not first]], stage.inputs[first]
+        shape = shapes[name]
+        found = _scaling(stage.op, value, first)
+        if found is None or shape != shapes[stage.outputs[0]]:
+            continue
+        factor, offset = (array.reshape(-1) for array in found)
+        if value.size == 1:
+            stage.op, stage.inputs = Scaled(float(factor[0]), float(offset[0])), (name,)
+        elif len(shape) > 1 and (1,) * (len(shape) - value.ndim) + value.shape == (1, shape[1], *(1,) * (len(shape) - 2)):
+            stage.op, stage.inputs, stage.arrays = ScaledChannels(), (name,), {"factor": factor, "offset": offset}
+    read = {name for stage in stages for name in stage.inputs} | kept
+    return [stage for stage in stages if not isinstance(stage.op, Constant) or stage.outputs[0] in read]
+
+
+def _scaling(op: Operator, value: Array, first: bool) -> tuple[Array, Array] | None:
+    """The factor and the offset that an operator applies to its other input than a constant, which is its first or its second."""
+    one, zero = np.ones_like(value), np.zeros_like(value)
+    match op:
+        case Add():
+            return one, value
+        case Multiply():
+            return value, zero
+        case Subtract():
+            return (-one, value) if first else (one, -value)
+        case Divide() if not first and value.all():
+            return one / value, zero
+    return None
 
 
 def _joined(stages: list[Stage], kept: set[str], join: Callable[[Stage, Stage], Stage | None]) -> list[Stage]:
@@ -82,10 +114,19 @@ def _joined(stages: list[Stage], kept: set[str], join: Callable[[Stage, Stage], 
 
 def _normalisation(before: Stage, stage: Stage) -> Stage | None:
     op, norm = before.op, stage.op
-    if not isinstance(norm, BatchNorm) or not isinstance(op, Conv | ConvTranspose | Dense) or getattr(op, "activation", None):
+    if isinstance(op, Scaled) and isinstance(norm, Scaled):
+        return replace(before, op=op.then(norm), outputs=stage.outputs)
+    if not isinstance(norm, BatchNorm | Scaled | ScaledChannels) or not isinstance(op, Conv | ConvTranspose | Dense):
         return None
-    factor = stage.arrays["weight"] / np.sqrt(stage.arrays["variance"] + np.asarray(norm.epsilon, stage.arrays["variance"].dtype))
-    offset = stage.arrays["bias"] - stage.arrays["mean"] * factor
+    if getattr(op, "activation", None):
+        return None
+    match norm:
+        case Scaled():
+            factor, offset = (np.full(op.features, number, before.arrays["weight"].dtype) for number in (norm.factor, norm.offset))
+        case ScaledChannels():
+            factor, offset = stage.arrays["factor"], stage.arrays["offset"]
+        case BatchNorm():
+            factor, offset = normalising(norm, stage.arrays)
     weight, bias = before.arrays["weight"], before.arrays.get("bias")
     arrays = {"weight": weight * _along_features(op, weight, factor), "bias": offset if bias is None else bias * factor + offset}
     if bias is None and isinstance(op, Conv) and op.sharing != "shared":

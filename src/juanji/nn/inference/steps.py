@@ -9,14 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from juanji import elementwise
 from juanji.convolution import plan
 from juanji.gradients import transposed_plan
-from juanji.nn.inference.fusing import Stage
+from juanji.nn.inference.expressions import Expression, ScaledChannels, normalising
+from juanji.nn.inference.rows import ByRows, ExpressionRows, MaxPoolRows, conv_rows
+from juanji.nn.inference.stages import Stage
 from juanji.nn.moves import Constant, Flatten, Reshape, Resize
 from juanji.nn.norms import BatchNorm
 from juanji.nn.operator import Array, Run, Shape
@@ -24,7 +27,6 @@ from juanji.nn.ops import Activated, Add, Concatenate, Conv, ConvTranspose, Dens
 from juanji.nn.pools import AvgPool, GlobalPool, LpPool, MaxPool
 from juanji.pooling import planned
 
-PIECE = 1 << 16  # elements
 Action = Callable[[Sequence[Array], Array], Any]
 
 
@@ -32,6 +34,7 @@ class Step(NamedTuple):
     """What a stage does: run(inputs, output). in_place: the output may be the first input's memory; view: it is, untouched.
 
     prepare: from inputs and an output that stay where they are to a call with little left to do, where there is a shorter way than `run`.
+    rows: how to compute a few rows of it, where that can be done.
     """
 
     run: Action
@@ -39,6 +42,7 @@ class Step(NamedTuple):
     view: bool = False
     plan: Any = None
     prepare: Callable[[Sequence[Array], Array], Callable[[], Any]] | None = None
+    rows: ByRows | None = None
 
     def ready(self, inputs: Sequence[Array], y: Array) -> Callable[[], Any]:
         """The step as a call on arrays that stay where they are; not for two threads at a time."""
@@ -79,7 +83,7 @@ def step(stage: Stage, shapes: Sequence[Shape], made: Shape, layout: str, dtype:
         case MaxPool(places=False) | AvgPool() | LpPool(p=1 | 2):
             return _pool(op, shapes[0], layout, dtype, threads)
         case GlobalPool(kind="avg"):
-            return _mean(shapes[0], op.keep, layout)
+            return _mean(shapes[0], op.keep, layout, dtype, threads)
         case Flatten() | Reshape() if not last or len(shapes[0]) < 3:
             return Step(lambda inputs, y: np.copyto(y, inputs[0].reshape(y.shape)), in_place=True, view=True)
         case Flatten():
@@ -90,15 +94,20 @@ def step(stage: Stage, shapes: Sequence[Shape], made: Shape, layout: str, dtype:
             axis = op.axis % len(shapes[0])
             at = axis if not last else len(made) - 1 if axis == 1 else max(axis - 1, 0)
             return Step(lambda inputs, y: np.concatenate(inputs, axis=at, out=y))
-        case Add() if stage.activation is not None and len(shapes) == 2 and shapes[0] == shapes[1]:
-            return Step(_sum_and_relu, in_place=True)
+        case Expression() if dtype in elementwise.FLOATS and all(shape == made for shape in shapes):
+            return _expression(op.tree, layout, len(made), threads)
+        case Add() if len(shapes) == 2 and shapes[0] == shapes[1] and dtype in elementwise.FLOATS:
+            total = ("add", 0, 1)
+            return _expression(total if stage.activation is None else (stage.activation, total), layout, len(made), threads)
         case Add() if stage.activation is not None:
             plain = step(replace(stage, activation=None), shapes, made, layout, dtype, threads)
             return plain._replace(run=_then_relu(plain.run))
         case Add() | Multiply() if all(len(shape) == len(made) or math.prod(shape) == 1 for shape in shapes):
             return Step(_joining(np.add if isinstance(op, Add) else np.multiply), in_place=shapes[0] == made)
         case BatchNorm():
-            return _normalised(op, stage, len(made), layout)
+            return _normalised(*normalising(op, stage.arrays), len(made), layout)
+        case ScaledChannels():
+            return _normalised(stage.arrays["factor"], stage.arrays["offset"], len(made), layout)
         case Resize(mode="nearest") if (times := _repeats(shapes[0], made)) is not None:
             return Step(_repeated(times, layout))
         case ReLU():
@@ -114,15 +123,15 @@ def _conv(op: Conv, stage: Stage, shape: Shape, layout: str, threads: int | None
     weight, bias = stage.arrays["weight"], stage.arrays.get("bias")
     options = {**op.options(shape), "layout": layout, "weight_layout": "OI*", "activation": op.activation}
     chosen: Any = plan(lies(shape, layout), weight.shape, dtype=weight.dtype, bias=bias is not None, **options)
-    return _bound(chosen, weight, bias, threads)
+    return _bound(chosen, weight, bias, threads)._replace(rows=conv_rows(chosen, weight, bias))
 
 
 def _bound(chosen: Any, weight: Array, bias: Array | None, threads: int | None, *, batch: bool = False) -> Step:
-    """A plan of floats with its weights. batch: whether the plan's arrays have one axis more in front."""
-    bound = chosen.bind(weight, bias)
+    """A plan of floats with its weights, packed when first wanted. batch: whether the plan's arrays have one axis more in front."""
+    bound = cache(partial(chosen.bind, weight, bias))
 
     def prepare(inputs: Sequence[Array], y: Array) -> Callable[[], Any]:
-        call: Callable[[], Any] = bound.ready(inputs[0][None] if batch else inputs[0], y[None] if batch else y, threads=threads)
+        call: Callable[[], Any] = bound().ready(inputs[0][None] if batch else inputs[0], y[None] if batch else y, threads=threads)
         return call
 
     return Step(lambda inputs, y: prepare(inputs, y)(), plan=chosen, prepare=prepare)
@@ -131,7 +140,7 @@ def _bound(chosen: Any, weight: Array, bias: Array | None, threads: int | None, 
 def _transposed(op: ConvTranspose, stage: Stage, shape: Shape, layout: str, threads: int | None) -> Step:
     weight, bias = stage.arrays["weight"], stage.arrays.get("bias")
     chosen: Any = transposed_plan(
-        lies(shape, layout), weight.shape, weight.dtype, weight.dtype, bias is not None, "auto", "default",
+        lies(shape, layout), weight.shape, weight.dtype, weight.dtype, bias is not None,
         output_padding=op.output_padding, out_dtype=None, flip=False, sharing="shared", layout=layout, weight_layout="OI*",
         activation=op.activation, overflow="saturate", **op.options,
     )  # fmt: skip
@@ -154,13 +163,22 @@ def _pool(op: MaxPool | AvgPool | LpPool, shape: Shape, layout: str, dtype: Any,
     def prepare(inputs: Sequence[Array], y: Array) -> Callable[[], Any]:
         return pooler.forward.ready(inputs[0], y, None, threads)
 
-    return Step(lambda inputs, y: prepare(inputs, y)(), prepare=prepare)
+    by_rows = isinstance(op, MaxPool) and not op.ceil_mode and layout == "channels_last" and len(shape) > 3
+    rows = MaxPoolRows(op.axes(shape)) if by_rows else None
+    return Step(lambda inputs, y: prepare(inputs, y)(), prepare=prepare, rows=rows)
 
 
-def _mean(shape: Shape, keep: bool, layout: str) -> Step:
-    """The mean over all positions."""
-    axes = tuple(range(1, len(shape) - 1)) if layout == "channels_last" else tuple(range(2, len(shape)))
-    count = math.prod(shape[2:])
+def _mean(shape: Shape, keep: bool, layout: str, dtype: Any, threads: int | None) -> Step:
+    """The mean over all positions: of vectors of channels a pooling whose window is the picture."""
+    if layout == "channels_last" and len(shape) > 2:
+        _, _, pooler = planned(np.empty(lies(shape, layout), dtype), shape[2:], "avg", layout=layout)
+        one = lies((*shape[:2], *(1,) * len(shape[2:])), layout)
+
+        def prepare(inputs: Sequence[Array], y: Array) -> Callable[[], Any]:
+            return pooler.forward.ready(inputs[0], y.reshape(one), None, threads)
+
+        return Step(lambda inputs, y: prepare(inputs, y)(), prepare=prepare)
+    axes, count = tuple(range(2, len(shape))), math.prod(shape[2:])
 
     def run(inputs: Sequence[Array], y: Array) -> None:
         np.add.reduce(inputs[0], axis=axes, out=y, keepdims=keep)
@@ -169,11 +187,10 @@ def _mean(shape: Shape, keep: bool, layout: str) -> Step:
     return Step(run)
 
 
-def _normalised(op: BatchNorm, stage: Stage, ndim: int, layout: str) -> Step:
-    p = stage.arrays
-    factor = p["weight"] / np.sqrt(p["variance"] + np.asarray(op.epsilon, p["variance"].dtype))
+def _normalised(factor: Array, offset: Array, ndim: int, layout: str) -> Step:
+    """A factor and an offset for every channel."""
     shape = (-1,) if layout == "channels_last" or ndim == 2 else (-1, *(1,) * (ndim - 2))
-    scale, offset = factor.reshape(shape), (p["bias"] - p["mean"] * factor).reshape(shape)
+    scale, offset = factor.reshape(shape), offset.reshape(shape)
 
     def run(inputs: Sequence[Array], y: Array) -> None:
         np.multiply(inputs[0], scale, out=y)
@@ -182,13 +199,14 @@ def _normalised(op: BatchNorm, stage: Stage, ndim: int, layout: str) -> Step:
     return Step(run, in_place=True)
 
 
-def _sum_and_relu(inputs: Sequence[Array], y: Array) -> None:
-    """In pieces that the second cache holds, so that each element passes through memory once."""
-    a, b, out = (array.reshape(-1) for array in (*inputs, y))
-    for start in range(0, out.size, PIECE):
-        piece = slice(start, start + PIECE)
-        np.add(a[piece], b[piece], out=out[piece])
-        np.maximum(out[piece], 0, out=out[piece])
+def _expression(tree: elementwise.Tree, layout: str, ndim: int, threads: int | None) -> Step:
+    """An expression of values that lie alike."""
+
+    def prepare(inputs: Sequence[Array], y: Array) -> Callable[[], Any]:
+        return elementwise.ready(tree, inputs, y, threads)
+
+    rows = ExpressionRows(tree) if layout == "channels_last" and ndim > 3 else None
+    return Step(lambda inputs, y: prepare(inputs, y)(), in_place=True, prepare=prepare, rows=rows)
 
 
 def _then_relu(action: Action) -> Action:
