@@ -130,13 +130,13 @@ def candidates(problem: Problem, sizes: Sizes) -> Iterator[tuple[Winograd, float
         around = transformed + (_panels(problem, sizes, grid, box) if panel else 0.0)
         chunks = _chunks(problem.batch, images, grid, box)
         most = images * math.prod(box)
-        for vectors, tiles in _register_tiles(-(-problem.features // lanes), machine.registers):
+        splits = -(-FEWEST_ITEMS // max(sum(chunks.values()), 1))
+        for vectors, tiles in _register_tiles(-(-problem.features // lanes), machine.registers, most):
             width = vectors * lanes * size
             blocks = -(-problem.features * size // width)
             block = max(machine.l1 // 3 // width // lanes * lanes, lanes)
             far = problem.groups * points * blocks * problem.channels * width > machine.l2 // 2
             ahead = -(-width // -(-most // tiles)) if far else 0
-            splits = -(-FEWEST_ITEMS // max(sum(chunks.values()), 1))
             for share in {1, -(-blocks // splits)}:
                 room = most * points * (problem.groups * problem.channels * size + share * width)
                 if room <= machine.l2 * 3 // 2 or most <= CHUNKS[0]:
@@ -210,13 +210,17 @@ def _slice(problem: Problem, sizes: Sizes, box: Sequence[int]) -> int:
     return max((c for c in shares if c * pixel <= problem.machine.l2 // 8), default=shares[0] if shares else held)
 
 
-def _register_tiles(vectors: int, registers: int) -> Iterator[tuple[int, int]]:
+@lru_cache(maxsize=256)
+def _register_tiles(vectors: int, registers: int, count: int) -> tuple[tuple[int, int], ...]:
     """Register tiles as vectors × tiles, for so many vectors of features: registers for all sums, sums enough in flight, and little of
-    the last block of features empty."""
+    the last block of features empty. Of those that a chunk of `count` tiles fills equally often, the smallest."""
+    found = dict[tuple[int, int], tuple[int, int]]()
     fitting = [v for v in range(1, 5) if -(-vectors // v) * v <= EMPTY * vectors]
     for v in fitting[-2:]:
         most = min((registers - 1) // v - 1, MOST_TILES)
-        yield from ((v, tiles) for tiles in range(1, most + 1) if 2 * tiles > most)
+        for tiles in range(most // 2 + 1, most + 1):
+            found.setdefault((v, -(-count // tiles)), (v, tiles))
+    return tuple(found.values())
 
 
 def _instructions(sizes: Sizes, name: str) -> int:
