@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 import juanji as jj
 from adjoints import gradient, magnitude
 from compiled import python
-from guarded import beside, guarded, scratch
 from juanji import machine as machines
-from juanji import reference, run
+from juanji import reference
 from juanji.algorithms import direct, winograd
 from juanji.algorithms.winograd import ERRORS, MOST_POINTS
 from juanji.algorithms.winograd_program import Winograd
@@ -30,6 +29,7 @@ from juanji.jit.winograd_weights import emit_winograd_weights
 from juanji.machine import Machine
 from juanji.planner import Plan
 from juanji.spec import ACTIVATIONS, LAYOUTS, WEIGHT_LAYOUTS, Convolution, Dtypes, Epilogue
+from paged import planned_beside_pages
 from strategies import Array, operands
 from test_bits import VIEWS, same_bits
 from test_codegen import ARM, VECTORS, called, innermost, machine_with, multiply_adds, on
@@ -249,30 +249,8 @@ def compute_beside_pages(spec: Convolution, m: int, number: int, machine: Machin
     plan = planned(spec, m, number, machine, produces)
     x, w, bias = operands(spec, 1)
     first = x if produces == "y" else np.random.default_rng(1).standard_normal(spec.y_shape).astype(spec.dtypes.y)
-    shape, dtype = (spec.y_shape, spec.dtypes.y) if produces == "y" else (spec.x_shape, spec.dtypes.x)
     expected = plan(first, w, bias, threads=1)
-    for part in plan.parts:
-        pack_w, pack_bias = part.program.pack_weights, part.program.pack_bias
-        part.program = dataclasses.replace(
-            part.program,
-            pack_weights=lambda array, pack=pack_w: beside(pack(array), at_end),  # type: ignore[misc]
-            pack_bias=lambda array, pack=pack_bias: beside(pack(array), at_end),  # type: ignore[misc]
-        )
-    used = []
-
-    def beside_pages(self: object, size: int) -> tuple[int, object]:
-        used.append(size)
-        return scratch(size, at_end)
-
-    kept = type(run._thread).scratch
-    type(run._thread).scratch = beside_pages  # type: ignore[method-assign,assignment]
-    try:
-        y = guarded(shape, dtype, at_end)
-        y[...] = plan(beside(first, at_end), beside(w, at_end), None if bias is None else beside(bias, at_end), out=y, threads=1)
-    finally:
-        type(run._thread).scratch = kept  # type: ignore[method-assign]
-    assert used
-    assert same_bits(np.array(y), expected)
+    assert same_bits(planned_beside_pages(plan, first, w, bias, at_end), expected)
 
 
 def pages_batch(produces: str, examples: int) -> None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from juanji.exact import Narrowing
 from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.chunks import chunk_of
 from juanji.jit.elements import SCALARS, finish, multiply_add, transpose
 from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value, Var
 from juanji.jit.ieee import ieee_mode
@@ -89,49 +90,32 @@ def _item(e: Emitter, code: ChannelCode, a: Arguments, item: Value, held: Var) -
     total = Type(SCALARS[code.total])
     vector = e.vector(total.scalar)
     width = vector.lanes * code.vectors
-    chunk, split = e.divide(item, a["splits"])
-    rest = chunk
-    origin: list[Value] = []
-    for axis in reversed(range(code.axes)):
-        rest, place = e.divide(rest, e.integer((a[f"out{axis}"] + a[f"box{axis}"] - 1) // a[f"box{axis}"]))
-        origin.insert(0, place * a[f"box{axis}"])
-    image, group = e.divide(rest, a["groups"])
-    extent = [e.least(a[f"box{axis}"], a[f"out{axis}"] - origin[axis]) for axis in range(code.axes)]
-    pixels = extent[0]
-    for length in extent[1:]:
-        pixels = pixels * length
-
-    xs = a["x"] + image * a["xs_n"] + group * a["channels"] * a["xs_c"]
-    ys = a["y"] + image * a["ys_n"] + group * a["count_f"] * a["ys_c"]
-    for axis, place in enumerate(origin):
-        ys = ys + place * a[f"ys{axis}"]
+    chunk = chunk_of(e, code.axes, a, item)
     if code.panel:
         base = a["scratch"]
-        with e.when(e.compare("ne", chunk, held.get())):
-            fill_panel(e, code.axes, total, code.planar, a, origin, extent, xs)
-        held.set(chunk)
+        with e.when(e.compare("ne", chunk.number, held.get())):
+            fill_panel(e, code.axes, total, code.planar, a, chunk.origin, chunk.extent, chunk.xs)
+        held.set(chunk.number)
     else:
-        base = xs
-        for axis, place in enumerate(origin):
-            base = base + place * a[f"stride{axis}"] * a[f"xs{axis}"]
+        base = chunk.in_place(a)
 
-    f_end = e.least((split + 1) * a["split"], a["blocks_f"])
-    with e.loop(split * a["split"], f_end) as block_f:
+    f_end = e.least((chunk.split + 1) * a["split"], a["blocks_f"])
+    with e.loop(chunk.split * a["split"], f_end) as block_f:
         f = block_f * width
-        place = group * a["blocks_f"] + block_f
+        place = chunk.group * a["blocks_f"] + block_f
         bias = a["bias"] + place * (width * total.bytes)
         weights = e.var(PTR, a["w"] + place * a["step"])
-        goal = ys + f * a["ys_c"]
+        goal = chunk.ys + f * a["ys_c"]
         features = a["count_f"] - f
         with e.loop(0, a["blocks_c"]) as block_c:
             first = e.compare("eq", block_c, e.integer(0))
             last = e.compare("eq", block_c + 1, a["blocks_c"])
             source = base + (block_f if code.lanewise else block_c) * a["ps_b"]
-            with e.loop(0, pixels, code.pixels) as p:
-                _tile(e, code, a, (source, weights.get(), bias, goal), (p, pixels, features), first, last)
+            with e.loop(0, chunk.pixels, code.pixels) as p:
+                _tile(e, code, a, (source, weights.get(), bias, goal), (p, chunk.pixels, features), first, last)
             weights.set(weights.get() + a["steps"] * (width * total.bytes))
         if not code.channels_last_y:
-            _transposed(e, code, a, goal, pixels, features)
+            _transposed(e, code, a, goal, chunk.pixels, features)
 
 
 def fill_panel(

@@ -27,6 +27,7 @@ from juanji.jit import tiles
 from juanji.jit.activations import activate
 from juanji.jit.arguments import HEAD, Arguments
 from juanji.jit.channel import store_squares
+from juanji.jit.chunks import chunk_of
 from juanji.jit.elements import SCALARS, finish, transpose
 from juanji.jit.emit import I64, LINE, PTR, Emitter, Type, Value, Var
 from juanji.jit.ieee import ieee_mode
@@ -114,46 +115,29 @@ def emit_matrix(code: MatrixCode, target: Target) -> str:
 
 def _item(e: Emitter, code: MatrixCode, a: Arguments, item: Value, held: Var) -> None:
     """One item of work: image, group, chunk of pixels, share of the features."""
-    chunk, split = e.divide(item, a["splits"])
-    rest = chunk
-    origin: list[Value] = []
-    for axis in reversed(range(code.axes)):
-        rest, place = e.divide(rest, e.integer((a[f"out{axis}"] + a[f"box{axis}"] - 1) // a[f"box{axis}"]))
-        origin.insert(0, place * a[f"box{axis}"])
-    image, group = e.divide(rest, a["groups"])
-    extent = [e.least(a[f"box{axis}"], a[f"out{axis}"] - origin[axis]) for axis in range(code.axes)]
-    pixels = extent[0]
-    for length in extent[1:]:
-        pixels = pixels * length
-
-    xs = a["x"] + image * a["xs_n"] + group * a["channels"] * a["xs_c"]
-    ys = a["y"] + image * a["ys_n"] + group * a["count_f"] * a["ys_c"]
-    for axis, place in enumerate(origin):
-        ys = ys + place * a[f"ys{axis}"]
+    chunk = chunk_of(e, code.axes, a, item)
     if code.panel:
         base = a["scratch"]
-        with e.when(e.compare("ne", chunk, held.get())):
-            _fill(e, code, a, origin, extent, xs)
-        held.set(chunk)
+        with e.when(e.compare("ne", chunk.number, held.get())):
+            _fill(e, code, a, chunk.origin, chunk.extent, chunk.xs)
+        held.set(chunk.number)
     else:
-        base = xs
-        for axis, place in enumerate(origin):
-            base = base + place * a[f"stride{axis}"] * a[f"xs{axis}"]
+        base = chunk.in_place(a)
 
     width = tiles.ROWS * code.columns
-    with e.loop(split * a["split"], e.least((split + 1) * a["split"], a["blocks_f"])) as block:
-        place = group * a["blocks_f"] + block
+    with e.loop(chunk.split * a["split"], e.least((chunk.split + 1) * a["split"], a["blocks_f"])) as block:
+        place = chunk.group * a["blocks_f"] + block
         weights, bias = a["w"] + place * a["step"], a["bias"] + place * (width * 4)
-        goal, features = ys + block * width * a["ys_c"], e.least(a["count_f"] - block * width, width)
+        goal, features = chunk.ys + block * width * a["ys_c"], e.least(a["count_f"] - block * width, width)
         # A tile's sums leave while the next one's are computed: what the unit stores cannot be loaded at once.
         with e.loop(0, a["tiles"] + 1) as tile:
             first = e.load(I64, a["map_firsts"] + tile * 8, 8)
-            with e.when(e.compare("slt", first, pixels)):
+            with e.when(e.compare("slt", first, chunk.pixels)):
                 _sum(e, code, a, tile, (base, weights, bias))
             with e.when(e.compare("sgt", tile, e.integer(0))):
                 before = e.load(I64, a["map_firsts"] + (tile - 1) * 8, 8)
                 store = _store_pixels if code.channels_last_y else _store_planes
-                store(e, code, a, (before, e.least(first, pixels)), goal, features)
+                store(e, code, a, (before, e.least(first, chunk.pixels)), goal, features)
 
 
 # The panel ------------------------------------------------------------------------------------------------------------------
