@@ -4,8 +4,11 @@ import hashlib
 import os
 import sys
 import tarfile
+import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +235,45 @@ def test_a_download_that_broke_off_goes_on(nowhere: Path, monkeypatch: pytest.Mo
         jj.data.load("mnist")
     broken = False
     assert [len(part) for part in jj.data.load("mnist")] == [6, 3]
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, str]]:
+    """A folder, and the address at which this machine serves it."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    (tmp_path / "served").mkdir()
+    handler = partial(SilentHandler, directory=str(tmp_path / "served"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield tmp_path / "served", f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class SilentHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass
+
+
+def test_pooch_fetches_checks_and_goes_to_the_next_address(nowhere: Path, served: tuple[Path, str]) -> None:
+    """The real one, over HTTP: a mirror that is gone, a file that was tampered with, and one that is right."""
+    pytest.importorskip("pooch")
+    folder, address = served
+    content = b"the right bytes"
+    (folder / "good.bin").write_bytes(content)
+    (folder / "bad.bin").write_bytes(b"other bytes")
+    checksum = hashlib.sha256(content).hexdigest()
+
+    def source(*names: str) -> sources.Source:
+        remote = sources.Remote("file.bin", checksum, tuple(f"{address}/{name}" for name in names))
+        return sources.Source("set", (remote,), lambda folder: False)
+
+    with pytest.raises(FileError, match=r"file\.bin could not be downloaded from .*gone\.bin or .*bad\.bin \(.*404.*hash"):
+        sources.find("set", source("gone.bin", "bad.bin"), download=True)
+    assert not (nowhere / "data" / "set" / "file.bin").exists()
+    found = sources.find("set", source("gone.bin", "bad.bin", "good.bin"), download=True)
+    assert (found / "file.bin").read_bytes() == content
+    (folder / "good.bin").unlink()
+    assert sources.find("set", source("good.bin"), download=False) == found
 
 
 def test_an_archive_is_unpacked(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,8 @@ matplotlib.use("agg")
 from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from juanji.show import compare  # noqa: E402
+from juanji.show import compare, matrices  # noqa: E402
+from juanji.show.films import operands  # noqa: E402
 
 Array = npt.NDArray[Any]
 BOTH = pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
@@ -141,6 +142,32 @@ def test_four_pictures_with_their_numbers() -> None:
     assert list(panels(compare(x, w, language="en"))) == ["input 3×3", "kernel 2×2", "output 2×2"]
 
 
+def marked(axes: Any) -> list[float]:
+    (mark,) = axes.patches
+    x, y = (round(at + 0.5) for at in mark.get_xy())
+    numbers = axes.images[0].get_array()
+    return list(numbers[y : y + round(mark.get_height()), x : x + round(mark.get_width())].ravel())
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "position", "arguments"),
+    [
+        ((5, 5), (3, 3), None, {}),
+        ((4, 5), (2, 3), (1, 1), {"padding": 1, "stride": (1, 2), "dark": True}),
+        (np.arange(9.0), [1.0, -1, 2], (4,), {"boundary": "edge", "padding": 1}),
+    ],
+)
+def test_one_window_in_the_picture_and_in_both_matrices(x: Any, w: Any, position: Any, arguments: dict[str, Any]) -> None:
+    figure = matrices(x, w, position, language="en", **arguments)
+    picture, windows, sparse, output = figure.axes
+    x, w = operands(x, w, {})
+    (result,) = marked(output)
+    assert marked(picture) == marked(windows)
+    assert np.dot(marked(windows), w.ravel()) == result
+    assert np.dot(marked(sparse), x.ravel()) == result
+    assert [axes.get_title().split(" ")[0] for axes in (windows, sparse, output)] == ["X", "C", "output"]
+
+
 def test_numbers_go_where_cells_are_small() -> None:
     photo = np.random.default_rng(3).integers(0, 256, (60, 80)).astype(float)
     shown = panels(compare(photo, [[-1.0, 0, 1]], padding="same", boundary="edge", language="en"))
@@ -178,6 +205,9 @@ def test_no_text_leaves_the_figure_or_meets_another(dark: bool) -> None:
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
+        (lambda: matrices((2, 5, 5), (1, 2, 3, 3)), ArgumentError, "x of 2 channels and w of 1 features: one of each is drawn"),
+        (lambda: matrices((5, 5), (3, 3), (3, 0)), ArgumentError, "position (=(3, 0)) must lie in the 3×3 outputs"),
+        (lambda: matrices((99, 99), (3, 3)), ArgumentError, "the sparse matrix of 97×97 outputs and 99×99 inputs is too large"),
         (lambda: compare((5, 5), (3,)), ShapeError, "must have the 1 axes of w"),
         (lambda: compare((5, 5), (3, 3), sample=1), ArgumentError, "sample (=1) must be one of 0 to 0"),
         (lambda: compare((5, 5), (3, 3), language="xx"), ArgumentError, "language (='xx') must be one of en, zh"),

@@ -75,14 +75,14 @@ def compare(
         scale = np.array([planes.min(), planes.max()])
         for row, plane in enumerate(planes):
             axes = figure.add_subplot(grid[row if len(planes) > 1 else slice(None), number])
-            _picture(axes, plane, scale, cell * shares[number] / plane.shape[1], colours, say)
+            numbered(axes, plane, scale, cell * shares[number] / plane.shape[1], colours, say)
             if row == 0:
-                axes.set_title(title, color=colours.ink, fontsize=11, fontproperties=_font(say), pad=8)
+                axes.set_title(title, color=colours.ink, fontsize=11, fontproperties=font_of(say), pad=8)
             if title.startswith(say("padded")):
                 frame = plt.Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, ec=colours.mark, ls="--", lw=1.5)
                 axes.add_patch(frame)
     if len(values) > shown:
-        figure.supxlabel(say("more", count=len(values) - shown), color=colours.ink, fontproperties=_font(say))
+        figure.supxlabel(say("more", count=len(values) - shown), color=colours.ink, fontproperties=font_of(say))
     return figure
 
 
@@ -97,7 +97,7 @@ def _steps(laid: Forward, say: Words) -> list[str]:
     return said
 
 
-def _picture(axes: Axes, plane: Array, scale: Array, cell: float, colours: Theme, say: Words) -> None:
+def numbered(axes: Axes, plane: Array, scale: Array, cell: float, colours: Theme, say: Words) -> None:
     """One plane of numbers, coloured on the scale of all planes of its column."""
     digits, points = _digits(plane, cell)
     numbers = points >= SMALLEST_TEXT
@@ -112,7 +112,7 @@ def _picture(axes: Axes, plane: Array, scale: Array, cell: float, colours: Theme
         largest = float(np.abs(scale.astype(np.float64)).max())
         for (row, column), fill in np.ndenumerate(shades(plane, colours, largest)):
             text = label(plane[row, column], digits)
-            axes.text(column, row, text, color=over(fill, colours), fontproperties=_font(say), fontsize=points, ha="center", va="center")
+            axes.text(column, row, text, color=over(fill, colours), fontproperties=font_of(say), fontsize=points, ha="center", va="center")
 
 
 def _digits(plane: Array, cell: float) -> tuple[int, float]:
@@ -127,7 +127,7 @@ def _digits(plane: Array, cell: float) -> tuple[int, float]:
     return digits, points
 
 
-def _font(say: Words) -> Any:
+def font_of(say: Words) -> Any:
     from matplotlib.font_manager import FontProperties
 
     return FontProperties(fname=say.font) if say.font else FontProperties()

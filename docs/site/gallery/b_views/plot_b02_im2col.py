@@ -30,6 +30,12 @@ axes[0].add_patch(Rectangle((0.5, 0.5), 3, 3, fill=False, ec="#c2124f", lw=2.5))
 axes[1].add_patch(Rectangle((-0.5, 3.5), 9, 1, fill=False, ec="#c2124f", lw=2.5))
 
 # %%
+# The same window three times: in the padded picture, as a row of X, and as the row of the sparse matrix C that makes the
+# same number of all pixels.
+
+figure = jj.show.matrices((4, 5), (2, 3), padding=1, stride=(1, 2))
+
+# %%
 # ``col2im`` goes back: every number is added to the pixel that it came from. It does not undo ``im2col``, it counts: a
 # pixel that nine windows saw comes back nine times.
 
