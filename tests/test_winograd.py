@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import math
 import re
+from collections import defaultdict
 from fractions import Fraction
 from typing import Any
 
@@ -24,7 +25,8 @@ from juanji.boundary import MODES, Boundary
 from juanji.describe import describe
 from juanji.errors import NotBuiltError
 from juanji.jit.compile import assembly, compile_ir
-from juanji.jit.toom import Matrix, transforms
+from juanji.jit.emit import Emitter, Value
+from juanji.jit.toom import Matrix, apply, transforms
 from juanji.jit.winograd_weights import emit_winograd_weights
 from juanji.machine import Machine
 from juanji.planner import Plan
@@ -239,6 +241,17 @@ def test_layouts_do_not_show(name: str) -> None:
     there = np.ascontiguousarray(np.moveaxis(x, 1, -1)), np.ascontiguousarray(np.moveaxis(w, (0, 1), (-1, -2)))
     y = planned(last, tiles(spec), 3)(*there, bias)
     assert same_bits(np.moveaxis(y, -1, 1).copy(), planned(spec, tiles(spec))(x, w, bias))
+
+
+def test_the_instructions_of_a_transform_are_counted() -> None:
+    every = {(n - r + 1, r) for n in winograd.SHARES for r in range(2, n) if n - r + 1 >= winograd.LEAST_OUTPUTS}
+    assert winograd.INSTRUCTIONS.keys() == every | {(1, 1)}
+    for (m, r), counts in winograd.INSTRUCTIONS.items():
+        for matrix, count in zip((transforms(m, r).input, transforms(m, r).output), counts, strict=True):
+            e = Emitter(128, False)
+            values: dict[int, Value] = defaultdict(lambda e=e: e.zero(e.vector("f32")))  # type: ignore[misc]
+            apply(e, [matrix], values.__getitem__, values.__setitem__)
+            assert len(e.lines) == count, (m, r)
 
 
 # Memory ---------------------------------------------------------------------------------------------------------------------

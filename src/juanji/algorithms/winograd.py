@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -31,8 +30,6 @@ from juanji.algorithms.splitting import shared, smaller
 from juanji.algorithms.weights import aligned_to
 from juanji.algorithms.winograd_program import Sizes, Winograd, program
 from juanji.contraction import lower
-from juanji.jit.emit import Emitter, Value
-from juanji.jit.toom import Matrix, apply, transforms
 from juanji.machine import Machine
 from juanji.spec import Convolution, itemsize
 
@@ -44,6 +41,13 @@ FEWEST_ITEMS = 4  # that chunks and shares of the features make together, where 
 EMPTY = 1.25  # vectors of features for one that is wanted
 MOST_TILES = 14  # of a register tile: their addresses are registers too
 CHUNKS = (4, 8, 16, 28, 49, 96)  # tiles of a chunk, at most
+# Of F(m, r) along one axis: instructions of the input's transform and of the output's. Counted on their code (`tests/test_winograd.py`),
+# which takes longer to write than all else that planning does.
+INSTRUCTIONS = {
+    (1, 1): (0, 0), (2, 2): (2, 2), (3, 2): (4, 4), (2, 3): (4, 4), (4, 2): (12, 8), (3, 3): (12, 7), (2, 4): (12, 6), (5, 2): (22, 14),
+    (4, 3): (22, 12), (3, 4): (22, 10), (2, 5): (22, 8), (6, 2): (32, 18), (5, 3): (32, 16), (4, 4): (32, 14), (3, 5): (32, 12),
+    (2, 6): (32, 10), (7, 2): (27, 22), (6, 3): (27, 20), (5, 4): (27, 18), (4, 5): (27, 16), (3, 6): (27, 14), (2, 7): (27, 12),
+}  # fmt: skip
 
 # Cycles, measured as those of `costs` and on the same machine: 3×3 layers of both networks of `bench`, every n, stage by stage.
 ARITHMETIC = 0.4  # per instruction of a transform
@@ -223,29 +227,23 @@ def _register_tiles(vectors: int, registers: int, count: int) -> tuple[tuple[int
     return tuple(found.values())
 
 
-def _instructions(sizes: Sizes, name: str) -> int:
-    """Of a transform along all axes: counted on the code of each."""
-    shapes = [_counted(m, r, name) for m, r in sizes]
-    return sum(
-        count * math.prod(after for _, after, _ in shapes[:axis]) * math.prod(before for _, _, before in shapes[axis + 1 :])
-        for axis, (count, _, _) in enumerate(shapes)
-    )
+def _forth(sizes: Sizes) -> int:
+    """Instructions that transform a tile of the input along all axes, of which each keeps its n points."""
+    points = [m + r - 1 for m, r in sizes]
+    return sum(INSTRUCTIONS[size][0] * math.prod(points) // n for size, n in zip(sizes, points, strict=True))
 
 
-@lru_cache(maxsize=64)
-def _counted(m: int, r: int, name: str) -> tuple[int, int, int]:
-    """Instructions along one axis, and how many values there are after and before."""
-    matrix: Matrix = getattr(transforms(m, r), name)
-    e = Emitter(128, False)
-    values: dict[int, Value] = defaultdict(partial(e.zero, e.vector("f32")))
-    apply(e, [matrix], values.__getitem__, values.__setitem__)
-    return len(e.lines), len(matrix), len(matrix[0])
+def _back(sizes: Sizes) -> int:
+    """Instructions that transform a tile of the output along all axes, the first before the others: m are left of n."""
+    points = [m + r - 1 for m, r in sizes]
+    made = [math.prod(m for m, _ in sizes[:axis]) * math.prod(points[axis + 1 :]) for axis in range(len(sizes))]
+    return sum(INSTRUCTIONS[size][1] * lines for size, lines in zip(sizes, made, strict=True))
 
 
 def _transforms(problem: Problem, sizes: Sizes, grid: Sequence[int]) -> float:
     """Cycles to transform all tiles of the input and of the output."""
     points, outputs = (math.prod(m + r - 1 for m, r in sizes), math.prod(m for m, _ in sizes))
-    forth, back = _instructions(sizes, "input"), _instructions(sizes, "output")
+    forth, back = _forth(sizes), _back(sizes)
     spilled = SPILLED * max(points - problem.machine.registers, 0)
     load = ARITHMETIC * forth + LOADED_LINE * points + spilled
     store = ARITHMETIC * back + STORED_LINE * points + OUTPUT_LINE * outputs + spilled
