@@ -185,7 +185,7 @@ def test_other_registers(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = machine_with(target)
     arrays = [(drawn((3, 2, length), 1), drawn((3, 2, length), 2)) for length in (1, 7, 37, 300)]
     expected = [calls(x, dy) for x, dy in arrays]
-    monkeypatch.setattr(channelwise, "_code", lambda code: load(code, emit_channelwise, machine.target, machines.identity()))
+    monkeypatch.setattr(machines, "loaded", lambda code, emit: load(code, emit, machine.target, machines.identity()))
     monkeypatch.setattr(channelwise, "empty_aligned", lambda shape, dtype: guarded(shape, dtype, True))
     for (x, dy), results in zip(arrays, expected, strict=True):
         for one, two in zip(calls(beside(x, True), beside(dy, True)), results, strict=True):

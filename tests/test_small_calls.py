@@ -12,8 +12,8 @@ import pytest
 
 import juanji as jj
 from juanji import calls, run
+from juanji.jit.arguments import Row
 from juanji.jit.memory import address
-from juanji.jit.program import Row
 from juanji.run import BRIEF_CYCLES, run_items
 from strategies import Array
 

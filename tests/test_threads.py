@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import juanji as jj
 from bench.problems import Row
 from bench.rows import select
+from bench.threads import mean_over_largest
 from compiled import python
 from guarded import beside, guarded, scratch
 from juanji import machine as machines
@@ -26,7 +27,7 @@ from juanji.crew import beside as share_out
 from juanji.kinds import plan_for
 from juanji.parts import ITEM_CYCLES
 from juanji.planner import ALGORITHMS, Plan
-from juanji.run import SLICE_CYCLES, THREAD_CYCLES, longest_share, slice_length, workers
+from juanji.run import SLICE_CYCLES, THREAD_CYCLES, longest_share, slice_length
 from strategies import Array
 
 # The split ------------------------------------------------------------------------------------------------------------------
@@ -263,17 +264,6 @@ def test_an_error_is_raised_when_all_have_ended(by_caller: bool) -> None:
 
 
 # Even shares ------------------------------------------------------------------------------------------------------------------
-
-
-def mean_over_largest(plan: Any, threads: int) -> float:
-    """The mean share of a thread over the largest, where all are equally fast and as many take part as have work worth it."""
-    largest = mean = 0.0
-    for part in plan.parts:
-        items = part.for_threads(threads).program.items
-        count = workers(items, part.cycles, threads)
-        largest += part.cycles * longest_share(items, slice_length(items, part.cycles, count), count) / items
-        mean += part.cycles / min(threads, max(int(part.cycles / THREAD_CYCLES), 1))
-    return mean / largest
 
 
 @pytest.mark.parametrize(("threads", "least", "mean"), [(2, 0.85, 0.97), (4, 0.75, 0.95), (8, 0.7, 0.93), (16, 0.6, 0.9), (64, 0.5, 0.85)])

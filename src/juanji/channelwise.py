@@ -6,9 +6,7 @@ type (float16 in float32), the samples in float64.
 
 from __future__ import annotations
 
-import ctypes
 import math
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +15,7 @@ import numpy.typing as npt
 from juanji import machine as machines
 from juanji.jit.arguments import HEAD, pack
 from juanji.jit.channelwise import FOUND, OF_ROWS, ChannelwiseCode, emit_channelwise
-from juanji.jit.load import load
 from juanji.jit.memory import address, empty_aligned
-from juanji.jit.store import Code
 from juanji.run import run_items
 
 Array = npt.NDArray[Any]
@@ -119,9 +115,9 @@ def _run(kind: str, x: Array, dy: Array | None = None, numbers: tuple[Array, ...
         code = ChannelwiseCode(kind, dtype, TOTALS[dtype], relu)
         words = {"map_found": address(found), "images": batch, "channels": channels, "length": math.prod(x.shape[2:])}
         strides = zip(("xs_n", "xs_c", "ws_n", "ws_c"), (*x.strides[:2], *dy.strides[:2]), strict=True)
-        row = (ctypes.c_int64 * len(code.names))(*pack(code.names, {**words, **dict(strides)}))
+        row = pack(code.names, {**words, **dict(strides)})
         row[X], row[W], row[BIAS], row[Y] = address(x), address(dy), address(table), address(result)
-        run_items(_code(code), row, items, 0, x.size * ELEMENT_CYCLES, None)
+        run_items(machines.loaded(code, emit_channelwise), row, items, 0, x.size * ELEMENT_CYCLES, None)
     return result, found
 
 
@@ -133,8 +129,3 @@ def _in_rows(x: Array) -> Array:
             return np.ascontiguousarray(x)
         step *= length
     return x if x.flags.aligned else np.require(x, None, ["C", "A"])
-
-
-@lru_cache(maxsize=64)
-def _code(code: ChannelwiseCode) -> Code:
-    return load(code, emit_channelwise, machines.probe().target, machines.identity())

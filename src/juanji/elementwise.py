@@ -5,9 +5,7 @@ An expression is a tree: the place of an array, a number, ("add" or "multiply", 
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,9 +14,7 @@ import numpy.typing as npt
 from juanji import machine as machines
 from juanji.jit.arguments import HEAD, pack
 from juanji.jit.elementwise import ElementwiseCode, emit_elementwise
-from juanji.jit.load import load
 from juanji.jit.memory import address
-from juanji.jit.store import Code
 from juanji.run import Ready
 
 Array = npt.NDArray[Any]
@@ -47,10 +43,10 @@ def ready(tree: Tree, arrays: Sequence[Array], y: Array, threads: int | None) ->
     code = ElementwiseCode(y.dtype.name, key, len(numbers))
     table = np.array(numbers or [0.0], y.dtype)
     words = {"map_numbers": table.ctypes.data, "count": y.size, "piece": PIECE}
-    row = (ctypes.c_int64 * len(code.names))(*pack(code.names, words))
+    row = pack(code.names, words)
     row[X], row[W], row[Y] = address(arrays[0]), address(arrays[-1]), address(y)
     cycles = CYCLES * y.size * (1 + len(arrays))
-    return Ready(_code(code), row, -(-y.size // PIECE), 0, cycles, threads, (*arrays, y, table))
+    return Ready(machines.loaded(code, emit_elementwise), row, -(-y.size // PIECE), 0, cycles, threads, (*arrays, y, table))
 
 
 def _key(tree: Tree, numbers: list[float]) -> tuple[Any, ...]:
@@ -62,8 +58,3 @@ def _key(tree: Tree, numbers: list[float]) -> tuple[Any, ...]:
     if tree not in numbers:
         numbers.append(tree)
     return "number", numbers.index(tree)
-
-
-@lru_cache(maxsize=64)
-def _code(code: ElementwiseCode) -> Code:
-    return load(code, emit_elementwise, machines.probe().target, machines.identity())

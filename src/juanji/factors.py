@@ -45,13 +45,13 @@ def structure(w: Array, dtype: npt.DTypeLike) -> Structure:
     >>> structure(np.eye(2), "float32").rank, structure(np.eye(9), "float32").rank
     (2, None)
     """
-    return _structure(w.tobytes(), w.shape, w.dtype, np.dtype(dtype))
+    return _structure(w.tobytes(), w.shape, w.dtype, np.dtype(dtype)) if 2 <= w.size <= LARGEST else Structure()
 
 
 @lru_cache(maxsize=256)
 def _structure(content: bytes, shape: tuple[int, ...], of: np.dtype[Any], dtype: np.dtype[Any]) -> Structure:
     w = np.frombuffer(content, of).reshape(shape)
-    if dtype.kind not in "fi" or not 2 <= w.size <= LARGEST or not np.isfinite(w).all() or not w.any():
+    if dtype.kind not in "fi" or not np.isfinite(w).all() or not w.any():
         return Structure()
     equal = bool((w == w.flat[0]).all())
     if sum(k > 1 for k in shape) < 2:

@@ -12,15 +12,18 @@ import importlib.util
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from juanji.errors import CompileError, NotBuiltError
 from juanji.jit import permission, store, tiles
 from juanji.jit.emit import I64, PTR, Emitter
+from juanji.jit.load import load
 from juanji.jit.lock import compiling
 from juanji.jit.target import Target
 
@@ -86,6 +89,12 @@ def _probe() -> Machine:
         found = _measure()
         store.write(key, json.dumps(dataclasses.asdict(found)).encode())
     return dataclasses.replace(found, peak_matrix=_matrix(found.target, key))
+
+
+@lru_cache(maxsize=256)
+def loaded(key: Any, emit: Callable[[Any, Target], str]) -> store.Code:
+    """The code of `emit` for this machine."""
+    return load(key, emit, probe().target, identity())
 
 
 @lru_cache(maxsize=1)
@@ -258,4 +267,4 @@ def _cores() -> int:
         return os.cpu_count() or 1
 
 
-__all__ = ["Machine", "Target", "identity", "probe", "targets"]
+__all__ = ["Machine", "Target", "identity", "loaded", "probe", "targets"]

@@ -9,10 +9,10 @@ import numpy.typing as npt
 from juanji import machine as machines
 from juanji.algorithms.direct import Job
 from juanji.algorithms.problem import contiguous_strides
-from juanji.jit.arguments import HEAD
+from juanji.jit.arguments import HEAD, Row
 from juanji.jit.load import load
 from juanji.jit.memory import address
-from juanji.jit.program import Program, Row
+from juanji.jit.program import Program
 from juanji.jit.store import Code
 from juanji.jit.target import Target
 from juanji.kept import kept

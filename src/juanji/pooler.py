@@ -25,10 +25,9 @@ from juanji.convolution import compute
 from juanji.describe import array_of, describe
 from juanji.errors import ArgumentError, DtypeError, ShapeError
 from juanji.gradients import conv_grad_input
-from juanji.jit.arguments import HEAD
+from juanji.jit.arguments import HEAD, Row
 from juanji.jit.load import load
 from juanji.jit.memory import address, empty_aligned
-from juanji.jit.program import Row
 from juanji.jit.store import Code
 from juanji.kept import kept
 from juanji.machine import Machine
@@ -394,7 +393,7 @@ class Sender:
     @kept
     def code(self) -> Code:
         """The machine code."""
-        return load(self.kernel.code, self.kernel.emit, machines.probe().target, machines.identity())
+        return machines.loaded(self.kernel.code, self.kernel.emit)
 
 
 @lru_cache(maxsize=1024)

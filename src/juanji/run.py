@@ -19,8 +19,7 @@ import numpy.typing as npt
 
 from juanji.crew import beside
 from juanji.errors import ArgumentError
-from juanji.jit.arguments import HEAD
-from juanji.jit.program import Row
+from juanji.jit.arguments import HEAD, Row
 from juanji.jit.store import Code
 
 Array = npt.NDArray[Any]

@@ -11,7 +11,6 @@ import numpy as np
 
 from juanji import machine as machines
 from juanji.jit.arguments import pack
-from juanji.jit.load import load
 from juanji.jit.sequence import SequenceCode, emit_sequence
 from juanji.run import BEGIN, END, SLICE_CYCLES, Ready, scratch, together, workers
 
@@ -27,13 +26,13 @@ class Joined:
     def __init__(self, calls: Sequence[Ready]):
         code = SequenceCode()
         self.calls = tuple(calls)  # which keep what the table points to
-        self.code = load(code, emit_sequence, machines.probe().target, machines.identity())
+        self.code = machines.loaded(code, emit_sequence)
         self.scratch = max(call.scratch for call in calls)
         for call in calls:
             call.row[BEGIN], call.row[END] = 0, call.items
         self.table = np.array([(call.code.address, ctypes.addressof(call.row)) for call in calls], np.int64)
         words = {"map_calls": self.table.ctypes.data, "count": len(calls), "scratch": 0}
-        self.row = (ctypes.c_int64 * len(code.names))(*pack(code.names, words))
+        self.row = pack(code.names, words)
 
     def __call__(self) -> None:
         self.row[SCRATCH], _kept = scratch(self.scratch)

@@ -19,7 +19,6 @@ import numpy.typing as npt
 from juanji.algorithms import costs
 from juanji.algorithms.direct import Job, Work
 from juanji.algorithms.loops import loops
-from juanji.algorithms.packing import BiasPacking
 from juanji.algorithms.problem import Problem
 from juanji.algorithms.strips import Strips, axes, even, refusal
 from juanji.contraction import lower
@@ -143,19 +142,4 @@ def program(problem: Problem, schedule: Box) -> Program:
     strips = Strips(problem, schedule.block, schedule.band, slack, room=wide.reach + problem.lanes)
     strips.words["doublings"] = doublings
     scratch = strips.scratch(at_stage=3 * strips.stage, at_ends=(high.kernel + 1) * strips.line)
-    return Program(
-        code=code,
-        emit=emit_box,
-        names=code.names,
-        words=strips.words,
-        x_axes=strips.x_axes,
-        close=problem.close(unit=True),
-        items=strips.items,
-        scratch=scratch,
-        pack_weights=WeightPacking(problem),
-        pack_bias=BiasPacking(dtypes.sum, 1, 1),
-        tables=strips.tables.arrays,
-        x_skipped=problem.loops.skipped,
-        y_start=problem.y_start,
-        goal=problem.goal,
-    )
+    return strips.program(code, emit_box, scratch, WeightPacking(problem))

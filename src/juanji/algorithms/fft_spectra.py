@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Sequence
 from functools import lru_cache
@@ -54,7 +53,7 @@ class Spectra:
         filled = {"w": address(w) + start, "y": address(packed), "scratch": room_at, "end": math.prod(self.shape[:2])}
         for name, value in filled.items():
             row[HEAD.index(name)] = value
-        load(code, emit_spectra, problem.machine.target, machines.identity()).call((ctypes.c_int64 * len(row))(*row))
+        load(code, emit_spectra, problem.machine.target, machines.identity()).call(row)
         del tables  # which the row points into
         return packed
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,25 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from juanji import machine as machines
 from juanji.algorithms.channel import offsets
-from juanji.algorithms.packing import BiasPacking, Packing
+from juanji.algorithms.packing import BiasPacking, Packing, TransformedPacking
 from juanji.algorithms.problem import Problem, aligned, contiguous_strides
-from juanji.jit.arguments import HEAD, pack
 from juanji.jit.emit import LINE
-from juanji.jit.load import load
 from juanji.jit.matrix import MatrixCode, emit_matrix
 from juanji.jit.matrix_weights import MatrixWeightsCode, emit_matrix_weights
-from juanji.jit.memory import address, empty_aligned
-from juanji.jit.program import Program, Row
-from juanji.jit.store import Code
+from juanji.jit.program import Program
 from juanji.jit.tiles import PRODUCTS, ROWS, TILE
-from juanji.kept import kept
 
 Array = npt.NDArray[Any]
 Table = npt.NDArray[np.int64]
 
-W, Y, END = (HEAD.index(name) for name in ("w", "y", "end"))
 GAP = 2 * LINE  # behind the last line of a phase: zeros that its last windows read
 
 
@@ -189,39 +181,22 @@ class Cover:
         self.starts, self.firsts, self.rows = np.array(starts), np.array(firsts), rows
 
 
-class WeightsPacking:
+class WeightsPacking(TransformedPacking):
     """packed[group, block, step, part, column] = the tile b of the unit."""
 
     def __init__(self, problem: Problem, layout: Layout, columns: int):
-        contraction, self.problem = problem.contraction, problem
+        contraction = problem.contraction
         taps = [(contraction.extent(f"k{i}"), contraction.w.stride(f"k{i}")) for i in range(contraction.n)]
         inner = [*taps, (problem.channels, contraction.w.stride("c"))]
-        self.packing = Packing(problem, columns * ROWS, inner, across=False, overlap=False)
+        packing = Packing(problem, columns * ROWS, inner, across=False, overlap=False)
         of = layout.of
-        self.code = MatrixWeightsCode(of.parts if of.size == 2 else 0, columns)
+        code = MatrixWeightsCode(of.parts if of.size == 2 else 0, columns)
         width = columns * ROWS * 4
         reduction = layout.reduction
-        self.rows = np.where(reduction < 0, -1, reduction * width).reshape(-1)
-        self.steps, self.item = len(reduction), problem.kernel * problem.channels * width
-        self.step = self.steps * of.parts * columns * TILE
-
-    def __call__(self, w: Array) -> Array:
-        """The packed weights, a new array."""
-        packed, items = self.packing(w), math.prod(self.packing.shape[:2])
-        found = empty_aligned((items, self.step), np.uint8)
-        row = type(self._row).from_buffer_copy(self._row)
-        row[W], row[Y], row[END] = address(packed), address(found), items
-        self._kernel.call(row)
-        return found
-
-    @kept
-    def _kernel(self) -> Code:
-        return load(self.code, emit_matrix_weights, self.problem.machine.target, machines.identity())
-
-    @kept
-    def _row(self) -> Row:
-        words = pack(self.code.names, {"map_rows": self.rows.ctypes.data, "steps": self.steps, "item": self.item})
-        return (ctypes.c_int64 * len(words))(*words)
+        rows = np.where(reduction < 0, -1, reduction * width).reshape(-1)
+        self.step = len(reduction) * of.parts * columns * TILE
+        words = {"map_rows": rows.ctypes.data, "steps": len(reduction), "item": problem.kernel * problem.channels * width}
+        super().__init__(packing, code, emit_matrix_weights, words, (self.step,), np.uint8, (rows,))
 
 
 def program(problem: Problem, of: Numbers, schedule: Matrix) -> Program:

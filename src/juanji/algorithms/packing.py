@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +12,11 @@ import numpy.typing as npt
 from juanji import machine as machines
 from juanji.algorithms.problem import Problem, contiguous_strides
 from juanji.exact import in_words
-from juanji.jit.arguments import HEAD, pack
+from juanji.jit.arguments import HEAD, Row, pack
 from juanji.jit.load import load
 from juanji.jit.memory import address, empty_aligned
 from juanji.jit.pack import PackCode, emit_pack
+from juanji.jit.store import Code
 from juanji.kept import kept
 from juanji.spec import WORDS
 
@@ -107,7 +107,7 @@ class Packing:
         row = pack(self.code.names, words)
         row[HEAD.index("w")], row[HEAD.index("y")] = address(w), address(packed)
         row[HEAD.index("end")] = groups * blocks
-        load(self.code, emit_pack, self.machine.target, machines.identity()).call((ctypes.c_int64 * len(row))(*row))
+        load(self.code, emit_pack, self.machine.target, machines.identity()).call(row)
 
     @kept
     def _runs(self) -> tuple[Array, Array]:
@@ -127,6 +127,36 @@ class Packing:
         goals = np.full((len(starts), int(places[members - 1] - places[0]) + 1), -1, np.int64)
         goals[np.arange(len(places)) // members, places - np.repeat(starts, members)] = order * (self.width * np.dtype(self.dtype).itemsize)
         return starts * np.dtype(self.w_dtype).itemsize, goals
+
+
+class TransformedPacking:
+    """What generated code makes of packed weights, an item for each block of features of each group.
+
+    shape, dtype: of an item. words: the code's arguments; tables: arrays that they point into.
+    """
+
+    def __init__(
+        self, packing: Packing, code: Any, emit: Callable[..., str], words: Mapping[str, int], shape: tuple[int, ...], dtype: npt.DTypeLike,
+        tables: tuple[Array, ...] = (),
+    ):  # fmt: skip
+        self.packing, self.code, self.emit, self.words, self.tables = packing, code, emit, words, tables
+        self.shape, self.dtype = (math.prod(packing.shape[:2]), *shape), dtype
+
+    def __call__(self, w: Array) -> Array:
+        """The transformed weights, a new array."""
+        packed, found = self.packing(w), empty_aligned(self.shape, self.dtype)
+        row = type(self._row).from_buffer_copy(self._row)
+        row[HEAD.index("w")], row[HEAD.index("y")], row[HEAD.index("end")] = address(packed), address(found), self.shape[0]
+        self._kernel.call(row)
+        return found
+
+    @kept
+    def _kernel(self) -> Code:
+        return load(self.code, self.emit, self.packing.machine.target, machines.identity())
+
+    @kept
+    def _row(self) -> Row:
+        return pack(self.code.names, self.words)
 
 
 class GroupPacking:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -13,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from juanji.algorithms.problem import aligned
-from juanji.jit.arguments import pack
+from juanji.jit.arguments import Row, pack
 from juanji.jit.emit import BYTES
 from juanji.jit.pooling import emit_pooling
-from juanji.jit.program import Row
 from juanji.jit.scatter import ScatterCode, emit_scatter
 from juanji.jit.windowed import SCALARS, PoolingCode
 from juanji.machine import Machine
@@ -55,8 +53,7 @@ class Kernel:
 
     def row(self, x_strides: tuple[int, ...]) -> Row:
         """The row of arguments for an input with these strides in bytes."""
-        words = pack(self.names, {**self.words, **{name: x_strides[dimension] for name, dimension in self.x_axes.items()}})
-        return (ctypes.c_int64 * len(words))(*words)
+        return pack(self.names, {**self.words, **{name: x_strides[dimension] for name, dimension in self.x_axes.items()}})
 
     def fits(self, x: Array) -> bool:
         """Whether an array can be read where it lies."""

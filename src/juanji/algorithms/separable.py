@@ -39,7 +39,6 @@ import numpy.typing as npt
 from juanji.algorithms import costs
 from juanji.algorithms.direct import Job, Work
 from juanji.algorithms.loops import loops
-from juanji.algorithms.packing import BiasPacking
 from juanji.algorithms.problem import Problem
 from juanji.algorithms.splitting import shorter
 from juanji.algorithms.strips import Strips, axes, even, refusal, spans
@@ -280,19 +279,4 @@ def program(problem: Problem, terms: int, schedule: Separable) -> Program:
         table=window * 8, at_planes=planes * 8, at_constants=(len(outer) + 1) * strips.line, at_ring=ring * strips.line,
         at_converted=planes * strips.line if summed and not s.in_place else 0, at_stage=terms * s.rows * strips.stage,
     )  # fmt: skip
-    return Program(
-        code=code,
-        emit=emit_separable,
-        names=code.names,
-        words=strips.words,
-        x_axes=strips.x_axes,
-        close=problem.close(unit=True),
-        items=strips.items,
-        scratch=scratch,
-        pack_weights=FactorPacking(problem, terms),
-        pack_bias=BiasPacking(dtypes.sum, 1, 1),
-        tables=strips.tables.arrays,
-        x_skipped=problem.loops.skipped,
-        y_start=problem.y_start,
-        goal=problem.goal,
-    )
+    return strips.program(code, emit_separable, scratch, FactorPacking(problem, terms))

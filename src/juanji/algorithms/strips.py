@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from juanji.algorithms.loops import NO_AXIS, Spatial
+from juanji.algorithms.packing import BiasPacking
 from juanji.algorithms.problem import Problem, Tables, aligned
+from juanji.jit.passes import PassCode
+from juanji.jit.program import Program
 from juanji.spec import Convolution
 
 Array = npt.NDArray[Any]
@@ -70,7 +73,7 @@ class Strips:
     in front of a staged line, besides those that stand outside."""
 
     def __init__(self, problem: Problem, block: int, band: int, slack: int, room: int = 0):
-        size, (*outer, high, wide) = problem.bytes, axes(problem.loops.spatial)
+        self.problem, size, (*outer, high, wide) = problem, problem.bytes, axes(problem.loops.spatial)
         whole = wide.low + wide.size if block >= wide.out else 0
         longest = max(whole, block + wide.reach - 1)
         self.line = aligned((longest + slack) * size) + 64  # not a power of two apart
@@ -91,6 +94,26 @@ class Strips:
             self.words |= {f"out{i}": axis.out, f"taps{i}": axis.kernel, f"stride{i}": axis.stride, f"dilation{i}": axis.dilation}
             self.words |= {f"map{i}": tables.maps[i], f"ys{i}": problem.y_step(axis)}
             self.x_axes[f"xs{i}"] = axis.x
+
+    def program(self, code: PassCode, emit: Callable[..., str], scratch: int, pack_weights: Callable[[Array], Array]) -> Program:
+        """The kernel of these blocks; scratch: what `scratch` gave."""
+        problem = self.problem
+        return Program(
+            code=code,
+            emit=emit,
+            names=code.names,
+            words=self.words,
+            x_axes=self.x_axes,
+            close=problem.close(unit=True),
+            items=self.items,
+            scratch=scratch,
+            pack_weights=pack_weights,
+            pack_bias=BiasPacking(problem.dtypes.sum, 1, 1),
+            tables=self.tables.arrays,
+            x_skipped=problem.loops.skipped,
+            y_start=problem.y_start,
+            goal=problem.goal,
+        )
 
     def scratch(self, **sizes: int) -> int:
         """Room for buffers one behind the other, each an argument by its name; the bytes of all."""

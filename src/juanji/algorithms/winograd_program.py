@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy.typing as npt
 
-from juanji import machine as machines
-from juanji.algorithms.packing import BiasPacking, Packing
+from juanji.algorithms.packing import BiasPacking, Packing, TransformedPacking
 from juanji.algorithms.problem import Problem, Tables, aligned
 from juanji.algorithms.weights import aligned_to
-from juanji.jit.arguments import HEAD, pack
 from juanji.jit.emit import LINE
-from juanji.jit.load import load
-from juanji.jit.memory import address, empty_aligned
-from juanji.jit.program import Program, Row
-from juanji.jit.store import Code
+from juanji.jit.program import Program
 from juanji.jit.winograd import WinogradCode, emit_winograd
 from juanji.jit.winograd_weights import WeightsCode, emit_winograd_weights
-from juanji.kept import kept
 
 Array = npt.NDArray[Any]
 Sizes = tuple[tuple[int, int], ...]  # per axis the outputs of a tile and the taps
-
-W, Y, END = (HEAD.index(name) for name in ("w", "y", "end"))
 
 
 @dataclass(frozen=True)
@@ -63,35 +54,18 @@ class Winograd:
         )
 
 
-class WeightsPacking:
+class WeightsPacking(TransformedPacking):
     """packed[group, block, point, channel, lane] = (G g G') of the channel and feature; a line between points keeps them off one set."""
 
     def __init__(self, problem: Problem, sizes: Sizes, width: int):
-        contraction, self.problem, self.width = problem.contraction, problem, width
+        contraction = problem.contraction
         taps = [(contraction.extent(f"k{i}"), contraction.w.stride(f"k{i}")) for i in range(contraction.n)]
-        self.packing = Packing(problem, width, [(problem.channels, contraction.w.stride("c")), *taps], across=False, overlap=False)
-        self.code = WeightsCode(problem.dtypes.sum, sizes)
-        self.points = math.prod(m + r - 1 for m, r in sizes)
+        packing = Packing(problem, width, [(problem.channels, contraction.w.stride("c")), *taps], across=False, overlap=False)
+        points = math.prod(m + r - 1 for m, r in sizes)
         self.step = problem.channels * width * problem.bytes + 64
-
-    def __call__(self, w: Array) -> Array:
-        """The transformed weights, a new array."""
-        packed, items = self.packing(w), math.prod(self.packing.shape[:2])
-        found = empty_aligned((items, self.points, self.step // packed.itemsize), packed.dtype)
-        row = type(self._row).from_buffer_copy(self._row)
-        row[W], row[Y], row[END] = address(packed), address(found), items
-        self._kernel.call(row)
-        return found
-
-    @kept
-    def _kernel(self) -> Code:
-        return load(self.code, emit_winograd_weights, self.problem.machine.target, machines.identity())
-
-    @kept
-    def _row(self) -> Row:
-        width = self.width * self.problem.bytes
-        words = pack(self.code.names, {"channels": self.problem.channels, "width": width, "step": self.step})
-        return (ctypes.c_int64 * len(words))(*words)
+        words = {"channels": problem.channels, "width": width * problem.bytes, "step": self.step}
+        shape, dtype = (points, self.step // problem.bytes), problem.dtypes.sum
+        super().__init__(packing, WeightsCode(dtype, sizes), emit_winograd_weights, words, shape, dtype)
 
 
 def program(problem: Problem, schedule: Winograd) -> Program:

@@ -4,11 +4,13 @@ Sizes, strides, paddings and boundaries all travel here, so that one piece of co
 batch and boundary. `HEAD` changes from call to call; the rest is fixed when a plan is made.
 """
 
+import ctypes
 from collections.abc import Mapping, Sequence
 
 from juanji.jit.emit import I64, PTR, Emitter, Value
 
 HEAD = ("x", "w", "bias", "y", "scratch", "begin", "end")
+Row = ctypes.Array[ctypes.c_int64]
 POINTERS = frozenset(("x", "w", "bias", "y", "scratch", "constants"))
 
 
@@ -26,9 +28,9 @@ class Arguments:
         return self.values[name]
 
 
-def pack(names: Sequence[str], values: Mapping[str, int]) -> list[int]:
-    """The row's fixed words in order; what `HEAD` names is 0 until a call fills it."""
+def pack(names: Sequence[str], values: Mapping[str, int]) -> Row:
+    """The row, with its fixed words in order; what `HEAD` names is 0 until a call fills it."""
     missing = [name for name in names if name not in HEAD and name not in values]
     if missing:
         raise KeyError(f"no value for {', '.join(missing)}")
-    return [0 if name in HEAD else values[name] for name in names]
+    return (ctypes.c_int64 * len(names))(*[0 if name in HEAD else values[name] for name in names])

@@ -23,8 +23,7 @@ from dataclasses import dataclass
 from juanji.jit.arguments import Arguments
 from juanji.jit.elements import multiply_add, plus, read
 from juanji.jit.emit import PTR, Emitter, Int, Value
-from juanji.jit.ieee import ieee_mode
-from juanji.jit.passes import PassCode, Strip
+from juanji.jit.passes import PassCode, Strip, emit_passes
 from juanji.jit.target import Target
 
 VECTORS = 4  # at a time
@@ -50,14 +49,7 @@ class BoxCode(PassCode):
 
 def emit_box(code: BoxCode, target: Target) -> str:
     """The IR of one kernel."""
-    e = Emitter(target.vector_bits, target.masks)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
-        with e.loop(a["begin"], a["end"]) as item:
-            _Box(e, code, a, item).emit()
-        with e.when(e.compare("ne", a["stream"], e.integer(0))):
-            e.fence()
-    return e.text()
+    return emit_passes(code, target, lambda e, a, item: _Box(e, code, a, item).emit())
 
 
 class _Box(Strip):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy.typing as npt
 
-from juanji.jit.arguments import pack
+from juanji.jit.arguments import Row, pack
 
 Array = npt.NDArray[Any]
-Row = ctypes.Array[ctypes.c_int64]
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,7 @@ class Program:
     def row(self, x_strides: tuple[int, ...]) -> Row:
         """The row of arguments for an input with these strides in bytes."""
         strides = {name: x_strides[dimension] if dimension >= 0 else 0 for name, dimension in self.x_axes.items()}
-        words = pack(self.names, {**self.words, **strides})
-        return (ctypes.c_int64 * len(words))(*words)
+        return pack(self.names, {**self.words, **strides})
 
     def x_start(self, x_strides: tuple[int, ...]) -> int:
         """Bytes from the input's first element to the first that is read."""

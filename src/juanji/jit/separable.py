@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from juanji.jit.arguments import Arguments
 from juanji.jit.elements import multiply_add, read
 from juanji.jit.emit import I64, PTR, Emitter, Int, Value, Var
-from juanji.jit.ieee import ieee_mode
-from juanji.jit.passes import PassCode, Strip
+from juanji.jit.passes import PassCode, Strip, emit_passes
 from juanji.jit.target import Target
 
 SUMMED = 4  # vectors at a time of a sum over outer axes
@@ -52,14 +51,7 @@ class SeparableCode(PassCode):
 
 def emit_separable(code: SeparableCode, target: Target) -> str:
     """The IR of one kernel."""
-    e = Emitter(target.vector_bits, target.masks)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
-        with e.loop(a["begin"], a["end"]) as item:
-            _Passes(e, code, a, item).emit()
-        with e.when(e.compare("ne", a["stream"], e.integer(0))):
-            e.fence()
-    return e.text()
+    return emit_passes(code, target, lambda e, a, item: _Passes(e, code, a, item).emit())
 
 
 class _Passes(Strip):

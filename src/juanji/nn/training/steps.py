@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,10 +12,8 @@ from juanji import machine as machines
 from juanji.channelwise import NAMES, TOTALS
 from juanji.errors import ArgumentError, DtypeError, ShapeError
 from juanji.jit.arguments import HEAD, pack
-from juanji.jit.load import load
 from juanji.jit.memory import address
 from juanji.jit.steps import COLUMNS, NUMBERS, StepCode, emit_step
-from juanji.jit.store import Code
 from juanji.run import run_items
 
 Array = npt.NDArray[Any]
@@ -55,9 +51,9 @@ def take_step(
         total = TOTALS[dtype]
         code = StepCode(kind, dtype, total, **terms)
         table, scalars = np.array(rows, np.int64), np.array([numbers[name] for name in NUMBERS[kind]], total)
-        row = (ctypes.c_int64 * len(code.names))(*pack(code.names, {"map_pieces": address(table)}))
+        row = pack(code.names, {"map_pieces": address(table)})
         row[BIAS] = address(scalars)
-        run_items(_code(code), row, len(rows), 0, CYCLES * int(table[:, -1].sum()), None)
+        run_items(machines.loaded(code, emit_step), row, len(rows), 0, CYCLES * int(table[:, -1].sum()), None)
 
 
 def _check(name: str, array: Array, p: Array) -> None:
@@ -66,8 +62,3 @@ def _check(name: str, array: Array, p: Array) -> None:
         raise ShapeError(f"what is remembered of {name} is {array.dtype} {array.shape}, but must be {p.dtype} {p.shape}")
     if not array.flags.carray:
         raise ArgumentError(f"{name} must be contiguous, aligned and writeable to be changed in place")
-
-
-@lru_cache(maxsize=64)
-def _code(code: StepCode) -> Code:
-    return load(code, emit_step, machines.probe().target, machines.identity())
