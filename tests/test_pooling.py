@@ -152,6 +152,7 @@ LARGE = {  # sizes with several of everything: items, bands, shares of the chann
     "picture": Pooling((Sliding(131, 3, 2, 1, 1, 1), Sliding(167, 3, 2, 1, 1, 1))),
     "many channels": Pooling((Sliding(20, 3, 1, 1, 1, 1), Sliding(19, 3, 1, 1, 1, 1)), channels=300, layout="channels_last", batch=2),
     "large windows": Pooling((Sliding(61, 40), Sliding(90, 50)), "avg", channels=3, layout="channels_last"),
+    "one window, elements left over": Pooling((Sliding(40, 9, 40),), channels=70),
     "global": Pooling((Sliding(56, 56), Sliding(57, 57)), "avg", channels=70, batch=2),
     "global, channels last": Pooling((Sliding(56, 56), Sliding(57, 57)), channels=70, batch=2, layout="channels_last"),
     "large stride": Pooling((Sliding(50, 17, 17), Sliding(300, 21, 21)), "avg", channels=3),

@@ -230,7 +230,8 @@ def _mode(work: Reduction, plain: bool, lanes: int) -> tuple[str, int]:
     panel = IRREGULAR_PANEL if regular is None else PANEL
     if size >= 4 and 2 * work.channels >= lanes and min(ends) > 1 and max(ends) * lanes * size <= panel:
         return "planes", 1
-    if max(ends) == ends[0] >= lanes <= work.channels and ends[1] == 1 and len(work.windows) == 1 and not work.places:
+    one = len(work.windows) == wide.out == 1 and wide.count[0] == wide.size  # a single window may also miss elements
+    if one and wide.size >= lanes <= work.channels and not work.places:
         return "whole", 1
     if regular is not None and regular.stride <= MOST_STRIDE and wide.out > 1:
         return ("slide" if isinstance(regular, Slide) else "spread"), regular.stride
