@@ -1,10 +1,15 @@
-"""Every test session compiles into a folder of its own, which all its workers share; random tests draw anew each time."""
+"""Every test session compiles into a folder of its own, which all its workers share.
+
+Random tests draw the same examples in every default run, so that a commit that passed once passes again; the slow ones, which have their
+own command, draw anew, and so do all with HYPOTHESIS_PROFILE=random.
+"""
 
 import atexit
 import os
 import shutil
 import tempfile
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 if "PYTEST_XDIST_WORKER" not in os.environ:  # workers inherit the folder of the session that starts them
@@ -20,6 +25,10 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # workers inherit the folder of the
 
 
 _common = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-settings.register_profile("juanji", _common)
+settings.register_profile("random", _common)
 settings.register_profile("repeatable", _common, derandomize=True)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "juanji"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    slow = "slow" in config.getoption("markexpr").replace("not slow", "")
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "random" if slow else "repeatable"))
