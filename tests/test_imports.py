@@ -12,6 +12,7 @@ from compiled import SOURCE, run_python
 # In processing order. A module may import from earlier lines, a package's modules also from one another (without a circle).
 ROOMS = (
     "errors",
+    "atomic",
     "extras",
     "kept",
     "boundary",

@@ -4,16 +4,15 @@ Arrays are uint8 or uint16, H×W or H×W×C with C = 2 (grey, alpha), 3 (R, G, B
 """
 
 import os
-import secrets
-import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from juanji.atomic import atomic_write
 from juanji.describe import array_of
 from juanji.errors import ArgumentError, DtypeError, FileError, ShapeError
 
@@ -67,7 +66,9 @@ def write(path: str | os.PathLike[str], image: npt.ArrayLike) -> None:
     if suffix == ".npy":
         if array.dtype.hasobject:
             raise DtypeError(f"image has dtype {array.dtype}, which a file cannot hold")
-        return _write_whole(path, lambda file: np.save(file, array, allow_pickle=False))
+        with atomic_write(path) as file:
+            np.save(file, array, allow_pickle=False)
+        return
     if suffix not in FORMATS:
         raise FileError(f"{path}: unknown suffix {suffix!r}; use one of {', '.join(SUFFIXES)}")
     name, kinds = FORMATS[suffix]
@@ -80,7 +81,8 @@ def write(path: str | os.PathLike[str], image: npt.ArrayLike) -> None:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     picture = Image.fromarray(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")))
-    return _write_whole(path, lambda file: picture.save(file, format=name, **options))
+    with atomic_write(path) as file:
+        picture.save(file, format=name, **options)
 
 
 def _path(call: str, path: object) -> Path:
@@ -171,26 +173,3 @@ def _pixels(picture: "Image", path: Path) -> Array:
     else:
         mode = "L" if picture.mode in ("1", "L") else "RGB"
     return np.array(picture if picture.mode == mode else picture.convert(mode))
-
-
-def _write_whole(path: Path, save: Callable[[IO[bytes]], object]) -> None:
-    target = Path(os.path.realpath(path))  # so that a link keeps pointing where it did
-    if target.is_dir():
-        raise FileError(f"{path}: is a folder; name a file in it")
-    if not target.parent.is_dir():
-        raise FileError(f"{path}: the folder {path.parent} does not exist; make it first")
-    if target.exists() and not os.access(target, os.W_OK):
-        raise FileError(f"{path}: is read-only; name another file, or change its permissions")
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        with open(part, "xb") as file:
-            save(file)
-        if target.exists():
-            shutil.copymode(target, part)
-        os.replace(part, target)
-    except PermissionError:
-        raise FileError(f"{path}: the folder {path.parent} may not be written") from None
-    except OSError as error:
-        raise FileError(f"{path}: could not be written ({error.strerror or error})") from error
-    finally:
-        part.unlink(missing_ok=True)

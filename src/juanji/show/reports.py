@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from juanji import __version__, messages
+from juanji.atomic import atomic_write
 from juanji.data.pictures import resized
 from juanji.errors import ArgumentError
 from juanji.explain.arguments import by
@@ -31,7 +32,6 @@ from juanji.inside import (
     saliency,
 )
 from juanji.inside.inputs import one_input
-from juanji.nn.formats.atomic import atomic_write
 from juanji.nn.graph import Graph
 from juanji.nn.operator import Shape
 from juanji.nn.pools import MaxPool

@@ -2,7 +2,7 @@
 
 Mapped bytes are read from the disk when they are looked at, and shared between processes. Arrays over them are read-only. As with
 every mapping, a file that is *shortened in place* while arrays of it are in use kills the process that looks at them; files that
-are replaced, as `atomic.py` does, are safe.
+are replaced, as `atomic_write` does, are safe.
 """
 
 import mmap

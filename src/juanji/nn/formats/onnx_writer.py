@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from juanji.atomic import atomic_write
 from juanji.errors import ArgumentError, NotBuiltError, ShapeError
 from juanji.extras import optional
-from juanji.nn.formats.atomic import atomic_write
 from juanji.nn.formats.onnx_files import LARGEST
 from juanji.nn.formats.onnx_forms import FORMS
 from juanji.nn.formats.onnx_writing import IR_VERSION, OPSET, Place, Writing

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from juanji.atomic import atomic_write
 from juanji.describe import array_of
 from juanji.errors import ArgumentError, DtypeError
-from juanji.nn.formats.atomic import atomic_write
 from juanji.nn.formats.elements import WIDTHS, elements
 from juanji.nn.formats.mapped import Array, MappedFile, Weights, quoted
 

@@ -28,6 +28,7 @@ from juanji.nn.pools import AvgPool, GlobalPool, LpPool, MaxPool
 from juanji.pooling import planned
 
 Action = Callable[[Sequence[Array], Array], Any]
+Preparation = Callable[[Sequence[Array], Array], Callable[[], Any]]
 
 
 class Step(NamedTuple):
@@ -41,8 +42,13 @@ class Step(NamedTuple):
     in_place: bool = False
     view: bool = False
     plan: Any = None
-    prepare: Callable[[Sequence[Array], Array], Callable[[], Any]] | None = None
+    prepare: Preparation | None = None
     rows: ByRows | None = None
+
+    @classmethod
+    def prepared(cls, prepare: Preparation, *, in_place: bool = False, plan: Any = None, rows: ByRows | None = None) -> Step:
+        """A step that is prepared anew each time it is run."""
+        return cls(lambda inputs, y: prepare(inputs, y)(), in_place=in_place, plan=plan, prepare=prepare, rows=rows)
 
     def ready(self, inputs: Sequence[Array], y: Array) -> Callable[[], Any]:
         """The step as a call on arrays that stay where they are; not for two threads at a time."""
@@ -134,7 +140,7 @@ def _bound(chosen: Any, weight: Array, bias: Array | None, threads: int | None, 
         call: Callable[[], Any] = bound().ready(inputs[0][None] if batch else inputs[0], y[None] if batch else y, threads=threads)
         return call
 
-    return Step(lambda inputs, y: prepare(inputs, y)(), plan=chosen, prepare=prepare)
+    return Step.prepared(prepare, plan=chosen)
 
 
 def _transposed(op: ConvTranspose, stage: Stage, shape: Shape, layout: str, threads: int | None) -> Step:
@@ -165,7 +171,7 @@ def _pool(op: MaxPool | AvgPool | LpPool, shape: Shape, layout: str, dtype: Any,
 
     by_rows = isinstance(op, MaxPool) and not op.ceil_mode and layout == "channels_last" and len(shape) > 3
     rows = MaxPoolRows(op.axes(shape)) if by_rows else None
-    return Step(lambda inputs, y: prepare(inputs, y)(), prepare=prepare, rows=rows)
+    return Step.prepared(prepare, rows=rows)
 
 
 def _mean(shape: Shape, keep: bool, layout: str, dtype: Any, threads: int | None) -> Step:
@@ -177,7 +183,7 @@ def _mean(shape: Shape, keep: bool, layout: str, dtype: Any, threads: int | None
         def prepare(inputs: Sequence[Array], y: Array) -> Callable[[], Any]:
             return pooler.forward.ready(inputs[0], y.reshape(one), None, threads)
 
-        return Step(lambda inputs, y: prepare(inputs, y)(), prepare=prepare)
+        return Step.prepared(prepare)
     axes, count = tuple(range(2, len(shape))), math.prod(shape[2:])
 
     def run(inputs: Sequence[Array], y: Array) -> None:
@@ -206,7 +212,7 @@ def _expression(tree: elementwise.Tree, layout: str, ndim: int, threads: int | N
         return elementwise.ready(tree, inputs, y, threads)
 
     rows = ExpressionRows(tree) if layout == "channels_last" and ndim > 3 else None
-    return Step(lambda inputs, y: prepare(inputs, y)(), in_place=True, prepare=prepare, rows=rows)
+    return Step.prepared(prepare, in_place=True, rows=rows)
 
 
 def _then_relu(action: Action) -> Action:

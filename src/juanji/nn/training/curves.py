@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from juanji.atomic import atomic_write
 from juanji.errors import ArgumentError
 from juanji.extras import optional
-from juanji.nn.formats.atomic import atomic_write
 from juanji.nn.training.history import History
 
 

@@ -23,9 +23,9 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from juanji.atomic import atomic_write, remove_parts
 from juanji.errors import ArgumentError, FileError
 from juanji.nn.formats import safetensors_files
-from juanji.nn.formats.atomic import atomic_write, remove_parts
 from juanji.nn.training.history import History
 
 Array = npt.NDArray[Any]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from juanji.atomic import atomic_write, remove_parts
 from juanji.errors import FileError
-from juanji.nn.formats.atomic import atomic_write, remove_parts
 
 
 def test_a_new_file_and_a_replaced_one(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
 FULL = """
 import resource, signal, sys
 from juanji.errors import FileError
-from juanji.nn.formats.atomic import atomic_write
+from juanji.atomic import atomic_write
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
@@ -84,7 +84,7 @@ def test_no_room_leaves_the_old_file(tmp_path: Path) -> None:
 
 KILLED = """
 import sys
-from juanji.nn.formats.atomic import atomic_write
+from juanji.atomic import atomic_write
 number = 0
 while True:
     number += 1
