@@ -101,6 +101,21 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(whole: Path) -> None:
     assert left(whole) == before
 
 
+def test_a_folder_has_one_writer(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+
+    def second(done: int, loss: float) -> None:
+        if done == 7:
+            with pytest.raises(ArgumentError, match=r"holds a run that is going on: name another folder$"):
+                run(folder, resume=True)
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(folder, on_iteration=second)
+    run(folder, resume=True)
+    assert left(folder) == left(whole)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

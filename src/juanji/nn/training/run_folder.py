@@ -8,6 +8,8 @@
 
 Checkpoints appear whole or not at all. The lines of metrics.jsonl are on the disk before the checkpoint that counts them, and whatever
 follows them there, a torn line too, is cut off when the run is taken up again; so the file ends up as if nothing had happened.
+
+A folder has one writer: whoever holds the lock of metrics.jsonl, which the system takes back from a process that ends, however it ends.
 """
 
 from __future__ import annotations
@@ -27,6 +29,11 @@ from juanji.atomic import atomic_write, remove_parts
 from juanji.errors import ArgumentError, FileError
 from juanji.nn.formats import safetensors_files
 from juanji.nn.training.history import History
+
+try:
+    import fcntl
+except ImportError:  # a system without such locks
+    fcntl = None  # type: ignore[assignment]
 
 Array = npt.NDArray[Any]
 RECORD, VERSION = "juanji.training", 1
@@ -65,8 +72,8 @@ class RunFolder:
     def begin(self, config: Mapping[str, Any], *, resume: bool, free: tuple[str, ...] = ()) -> tuple[Checkpoint | None, History]:
         """Make the folder, or with resume=True take it up: the last checkpoint, and the numbers until then.
 
-        free: settings that may differ. Raises ArgumentError if the folder holds a run that is not to be resumed, or one with another
-        setting; FileError for a folder that cannot be written or is damaged.
+        free: settings that may differ. Raises ArgumentError if the folder holds a run that is not to be resumed, one with another setting,
+        or one that is still going on; FileError for a folder that cannot be written or is damaged.
         """
         known = self.path / "config.json"
         if known.exists():
@@ -77,11 +84,12 @@ class RunFolder:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FileError(f"{self.path}: could not be made a folder ({error.strerror})") from None
+        self._open_lines()
         for file in (known, self.path / "net.safetensors", self.path / "curves.png", self.checkpoints / "*"):
             remove_parts(file)
         _write_json(known, config)
         checkpoint, length, lines = self._last()
-        self._open_lines(length)
+        self._cut_lines(length)
         return checkpoint, History.of_lines(lines)
 
     def _last(self) -> tuple[Checkpoint | None, int, list[dict[str, Any]]]:
@@ -120,14 +128,30 @@ class RunFolder:
 
     # Numbers -----------------------------------------------------------------------------------------------------------------
 
-    def _open_lines(self, length: int) -> None:
+    def _open_lines(self) -> None:
+        """Open metrics.jsonl, which makes the folder this object's own."""
         path = self.path / "metrics.jsonl"
         try:
             self._lines = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-            if os.path.isfile(path):
-                os.ftruncate(self._lines, length)
         except OSError as error:
             raise FileError(f"{path}: could not be written ({error.strerror})") from None
+        if fcntl is not None:
+            try:
+                fcntl.flock(self._lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ArgumentError(f"run_dir (={os.fspath(self.path)!r}) holds a run that is going on: name another folder") from None
+            except OSError:  # a file system without locks
+                pass
+
+    def _cut_lines(self, length: int) -> None:
+        """Forget the lines that no checkpoint counts."""
+        assert self._lines is not None
+        path = self.path / "metrics.jsonl"
+        if os.path.isfile(path):
+            try:
+                os.ftruncate(self._lines, length)
+            except OSError as error:
+                raise FileError(f"{path}: could not be written ({error.strerror})") from None
         self._length = length
 
     def line(self, numbers: Mapping[str, Any]) -> None:
