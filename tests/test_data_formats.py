@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from damaged import damages
-from juanji.data import archive, cifar, idx, pickles, series
+from juanji import pickles
+from juanji.data import archive, cifar, idx, series
 from juanji.data.reading import DEFLATE
 from juanji.data.samples import Samples
 from juanji.errors import ArgumentError, FileError, FormatError
@@ -252,17 +253,17 @@ def test_pickles_run_no_code(tmp_path: Path, protocol: int) -> None:
         (pickle.dumps({"data": pictures(1).astype(np.int8), "labels": [1]}, 2), "unsigned bytes"),
         (pickle.dumps({"data": pictures(1)[:, :5], "labels": [1]}, 2), "unsigned bytes"),
         (pickle.dumps({"data": np.asfortranarray(pictures(2)), "labels": [1, 1]}, 2), "unsigned bytes"),
-        (b"\x80\2r\xff\xff\xff\x7f.", "from an empty place"),
+        (b"\x80\2r\xff\xff\xff\x7f.", "takes from an empty stack"),
         (b"\x80\2Nr\xff\xff\xff\x7f.", "holds a NoneType"),
         (b"\x80\2T\xff\xff\xff\x7fabc.", "expected 2147483647 bytes"),
-        (b"\x80\2" + b"(" * 100_000 + b".", "left over"),
+        (b"\x80\2" + b"(" * 100_000 + b".", "takes from an empty stack"),
         (b")" + b"\x85" * 20_000 + b"N\x86.", "holds a tuple"),
-        (b"})" + b"\x85" * 20_000 + b"Ns.", "a tuple as a key"),
-        (b"", "pickle exhausted"),
-        (b"\x80\2ccopyreg\n_reconstructor\n.", "holds a Name"),
-        (b"\x80\2c__builtin__\neval\nU\1x\x85R}b.", "holds a Call"),
-        (b"\x80\2}}b.", "a dict where a call must stand"),
-        (b"\x80\2(i__builtin__\neval\n.", "the instruction INST"),
+        (b"})" + b"\x85" * 20_000 + b"Ns.", "has a key that is a tuple"),
+        (b"", "is no pickle, or ends in the middle"),
+        (b"\x80\2ccopyreg\n_reconstructor\n.", "asks for 'copyreg._reconstructor'"),
+        (b"\x80\2c__builtin__\neval\nU\1x\x85R}b.", "asks for '__builtin__.eval'"),
+        (b"\x80\2]}b.", "BUILD for a list"),
+        (b"\x80\2(i__builtin__\neval\n.", "the opcode INST"),
     ],
 )
 def test_pickles_that_are_no_batch(tmp_path: Path, data: bytes, rule: str) -> None:
@@ -288,7 +289,7 @@ PLAIN = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.tuples(inner, in
 
 @given(PLAIN, st.integers(1, 4))
 def test_pickles_of_plain_data(value: object, protocol: int) -> None:
-    assert pickles.read(pickle.dumps(value, protocol)) == value
+    assert pickles.load(io.BytesIO(pickle.dumps(value, protocol)), {}, frozenset()) == value
 
 
 def cifar_folder(folder: Path, batches: list[int], suffix: str = ".bin") -> None:

@@ -250,7 +250,7 @@ def test_what_asks_for_code_is_named(tmp_path: Path, make: Make) -> None:
         FormatError, match=r"asks for 'torchvision.models.resnet.ResNet', which is code .*; of a whole model, save its state_dict"
     ):
         read_bytes(tmp_path, make({"model": BAD["GLOBAL of a whole model"]}, {}))
-    with pytest.raises(FormatError, match="has the opcode NEWOBJ, which is not of weights"):
+    with pytest.raises(FormatError, match="has the opcode NEWOBJ, which plain data have no need of"):
         read_bytes(tmp_path, make({"model": BAD["NEWOBJ"]}, {}))
 
 

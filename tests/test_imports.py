@@ -13,6 +13,7 @@ from compiled import SOURCE, run_python
 ROOMS = (
     "errors",
     "atomic",
+    "pickles",
     "extras",
     "kept",
     "boundary",

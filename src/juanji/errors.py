@@ -51,3 +51,9 @@ class DivergedError(JuanjiError, ArithmeticError):
 
 class CompileError(JuanjiError, RuntimeError):
     """The code generator broke one of its own rules."""
+
+
+def quoted(name: object) -> str:
+    """A name out of a file, fit for one line of a message."""
+    text = repr(name) if isinstance(name, str | int) else type(name).__name__
+    return text if len(text) <= 80 else f"{text[:77]}..."

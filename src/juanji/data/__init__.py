@@ -1,6 +1,6 @@
 """Data sets: loaded by name or from files, augmented, and handed out in mini-batches."""
 
-from juanji.data import archive, cifar, idx, pickles, pictures, series, tiff
+from juanji.data import archive, cifar, idx, pictures, series, tiff
 from juanji.data.augment import Augmentation, Crop, Flip, Shift
 from juanji.data.batches import Batches
 from juanji.data.loading import load
@@ -23,7 +23,6 @@ __all__ = [
     "idx",
     "load",
     "patches",
-    "pickles",
     "pictures",
     "series",
     "tiff",

@@ -6,13 +6,16 @@ green and blue, each 32×32 row by row.
 
 import os
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from juanji.data import pickles
+from juanji import pickles
 from juanji.data.reading import counted, damaged, opened, size
 from juanji.data.samples import Samples
 from juanji.errors import FileError
@@ -24,7 +27,7 @@ PICTURE = (3, 32, 32)
 PLANES = 3 * 32 * 32
 RECORD = 1 + PLANES
 MOST_PICKLE = 1 << 28  # bytes; an official batch has 31 million
-RECONSTRUCT = ("numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct")
+NO_PLANES = f"must hold data of shape (N, {PLANES}) in unsigned bytes"
 
 
 def read(path: str | os.PathLike[str]) -> Samples:
@@ -53,7 +56,7 @@ def _records(content: bytes, path: Path) -> tuple[list[int], Array]:
 
 def _pickled(content: bytes, path: Path) -> tuple[list[int], Array]:
     try:
-        return _fields(pickles.read(content))
+        return _fields(pickles.load(BytesIO(content), MAKERS, NAMES, encoding="latin-1"))
     except ValueError as error:
         raise damaged(path, " ".join(str(error).split())) from None
 
@@ -61,36 +64,73 @@ def _pickled(content: bytes, path: Path) -> tuple[list[int], Array]:
 def _fields(batch: object) -> tuple[list[int], Array]:
     if not isinstance(batch, dict):
         raise ValueError(f"holds a {type(batch).__name__}, but must hold a dict with data and labels")
-    named = {key.decode("latin-1") if isinstance(key, bytes) else key: value for key, value in batch.items()}
-    planes, labels = _bytes_array(named.get("data")), named.get("labels")
-    if not isinstance(labels, list) or len(labels) != len(planes) or any(type(label) is not int for label in labels):
-        raise ValueError(f"must hold a list of {len(planes)} labels, one for each picture")
-    return labels, planes
+    planes, labels = batch.get("data"), batch.get("labels")
+    if not isinstance(planes, _Planes) or planes.array is None:
+        raise ValueError(NO_PLANES)
+    count = len(planes.array)
+    if not isinstance(labels, list) or len(labels) != count or any(type(label) is not int for label in labels):
+        raise ValueError(f"must hold a list of {count} labels, one for each picture")
+    return labels, planes.array
 
 
-def _bytes_array(call: object) -> Array:
+@dataclass
+class _Planes:
     """The (N, 3072) bytes that NumPy would make of a pickled array.
 
     Its pickle calls _reconstruct and gives the result a version, the shape, the type, whether the order is Fortran's, and the bytes.
     """
-    match call:
-        case pickles.Call(name, _, (_, (int(count), 3072), pickles.Call("numpy dtype", ("u1", *_)), False, content)):
-            elements = _bytes(content)
-            if name in RECONSTRUCT and count > 0 and len(elements) == count * PLANES:
-                return np.frombuffer(elements, np.uint8).reshape(count, PLANES).copy()
-    raise ValueError(f"must hold data of shape (N, {PLANES}) in unsigned bytes")
+
+    array: Array | None = None
+
+    def take(self, state: Any) -> None:
+        match state:
+            case (_, (int(count), 3072), _Dtype("u1"), False, content):
+                elements = _bytes(content)
+                if count > 0 and len(elements) == count * PLANES:
+                    self.array = np.frombuffer(elements, np.uint8).reshape(count, PLANES).copy()
+                    return
+        raise ValueError(NO_PLANES)
+
+
+@dataclass
+class _Dtype:
+    """An array's type. Its state is a version, the byte order and fields, none of which bytes have."""
+
+    code: str
+
+    def take(self, state: Any) -> None:
+        pass
+
+
+def _dtype(arguments: tuple[Any, ...]) -> _Dtype:
+    match arguments:
+        case (str(code), *_):
+            return _Dtype(code)
+    raise ValueError("has an array whose type has no name")
+
+
+def _encoded(arguments: tuple[Any, ...]) -> bytes:
+    """Bytes as Python 3 pickles them for Python 2."""
+    match arguments:
+        case (str(text), "latin1" | "latin-1"):
+            return text.encode("latin-1")
+    raise ValueError("encodes something that is no text of bytes")
 
 
 def _bytes(content: object) -> bytes:
-    """Bytes as Python 3 pickles them, as Python 2 does, and as Python 3 does for Python 2."""
-    match content:
-        case pickles.Call("_codecs encode", (str(text), "latin1" | "latin-1")):
-            return _bytes(text)
-        case str(text):
-            return text.encode("latin-1")
-        case bytes():
-            return content
-    return b""
+    """Bytes as Python 3 pickles them, and as Python 2 does."""
+    if isinstance(content, str):
+        return content.encode("latin-1")
+    return content if isinstance(content, bytes) else b""
+
+
+MAKERS: Mapping[str, pickles.Maker] = {
+    "numpy.core.multiarray._reconstruct": lambda arguments: _Planes(),
+    "numpy._core.multiarray._reconstruct": lambda arguments: _Planes(),
+    "numpy.dtype": _dtype,
+    "_codecs.encode": _encoded,
+}
+NAMES = frozenset(("numpy.ndarray",))
 
 
 def read_folder(path: str | os.PathLike[str]) -> tuple[Samples, Samples]:

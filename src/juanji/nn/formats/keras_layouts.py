@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from juanji.errors import JuanjiError
-from juanji.nn.formats.mapped import Array, MappedFile, Scalar, Weights, quoted
+from juanji.errors import JuanjiError, quoted
+from juanji.nn.formats.mapped import Array, MappedFile, Scalar, Weights
 from juanji.nn.formats.safetensors_files import NAMES, write
 
 FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32"}  # those that HDF5 has in itself and Keras can write

@@ -68,9 +68,3 @@ class MappedFile:
     def too_much(self) -> str:
         """The rule that arrays beyond it break."""
         return f"with those before it has more than {self.plenty} bytes, in a file of {self.size}"
-
-
-def quoted(name: object) -> str:
-    """A name out of a file, fit for one line of a message."""
-    text = repr(name) if isinstance(name, str | int) else type(name).__name__
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -7,7 +7,7 @@ walk is therefore given an allowance of characters to name things with, and ends
 from collections.abc import Iterator
 from typing import Any
 
-from juanji.nn.formats.mapped import quoted
+from juanji.errors import quoted
 
 DEPTH = 64  # dicts in dicts
 

@@ -20,9 +20,9 @@ import numpy.typing as npt
 
 from juanji.atomic import atomic_write
 from juanji.describe import array_of
-from juanji.errors import ArgumentError, DtypeError
+from juanji.errors import ArgumentError, DtypeError, quoted
 from juanji.nn.formats.elements import WIDTHS, elements
-from juanji.nn.formats.mapped import Array, MappedFile, Weights, quoted
+from juanji.nn.formats.mapped import Array, MappedFile, Weights
 
 HEADER = 100_000_000  # bytes, the format's own limit
 METADATA = "__metadata__"

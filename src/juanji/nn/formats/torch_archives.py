@@ -16,10 +16,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any, Literal, cast
 
+from juanji.errors import quoted
 from juanji.nn.formats.elements import WIDTHS
-from juanji.nn.formats.mapped import Bytes, MappedFile, quoted
-from juanji.nn.formats.pickle_machine import CodeError, load
+from juanji.nn.formats.mapped import Bytes, MappedFile
 from juanji.nn.formats.torch_words import MAKERS, NAMES, Storage, storage_of
+from juanji.pickles import CodeError, load
 
 MAGIC = 0x1950A86A20F9469CFC6C
 VERSION = 1001

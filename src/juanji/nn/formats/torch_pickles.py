@@ -1,6 +1,6 @@
 """PyTorch's state dicts (.pth, .pt) of both kinds that `torch.save` has written, without PyTorch and without running anything.
 
-A file is opened by `torch_archives` and its pickle read by `pickle_machine` with the words of `torch_words`. Here its dicts become one
+A file is opened by `torch_archives` and its pickle read by `juanji.pickles` with the words of `torch_words`. Here its dicts become one
 flat dict, and its tensors arrays: every element of an array lies inside its storage, every storage inside the file.
 """
 
@@ -10,13 +10,13 @@ from typing import Any
 
 from numpy.lib.stride_tricks import as_strided
 
-from juanji.errors import ArgumentError
+from juanji.errors import ArgumentError, quoted
 from juanji.nn.formats.elements import WIDTHS, elements
-from juanji.nn.formats.mapped import Array, MappedFile, Scalar, Weights, quoted
+from juanji.nn.formats.mapped import Array, MappedFile, Scalar, Weights
 from juanji.nn.formats.nested import flatten
-from juanji.nn.formats.pickle_machine import Name
 from juanji.nn.formats.torch_archives import Archive, open_archive
 from juanji.nn.formats.torch_words import Storage, Tensor
+from juanji.pickles import Name
 
 
 def read(path: str | os.PathLike[str], key: str | None = None) -> Weights:
@@ -46,6 +46,8 @@ def read(path: str | os.PathLike[str], key: str | None = None) -> Weights:
             arrays[name] = taker.of(name, value)
         elif isinstance(value, Storage):
             raise file.error(quoted(name), "is a storage without a tensor")
+        elif isinstance(value, bytes):
+            raise file.error(quoted(name), "is bytes, which are no metadata")
         else:
             metadata[name] = value.text if isinstance(value, Name) else value
     return arrays, metadata

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from juanji.errors import quoted
 from juanji.nn.formats.elements import WIDTHS
-from juanji.nn.formats.mapped import quoted
-from juanji.nn.formats.pickle_machine import Maker, Name
+from juanji.pickles import Maker, Name
 
 STORAGES = {
     "Double": "float64", "Float": "float32", "Half": "float16", "BFloat16": "bfloat16", "Long": "int64", "Int": "int32",

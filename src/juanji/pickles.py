@@ -5,18 +5,20 @@ importing modules, and sizes its memo by a number out of the file; overriding `f
 attributes onto whatever the allowed names gave. This machine is the other way round. It knows the opcodes below, which build
 numbers, text, tuples, lists and dicts; a GLOBAL becomes a `Name`, which is text; and REDUCE turns a `Name` of the caller's table and
 its arguments into what the table's own function makes of them. Everything else is refused by name. Nothing is imported or called that is
-not in the caller's table, nothing is allocated that the pickle's bytes do not pay for.
+not in the caller's table, nothing is allocated that the pickle's bytes do not pay for. What a pickle says after a call, the state of the
+result (BUILD), is given to a result that is `Stateful`, and to nothing else.
 
 Opcodes and their arguments are decoded by the standard library's `pickletools`, which checks lengths and calls nothing.
 """
 
 import pickletools
 import struct
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, Protocol, runtime_checkable
 
-from juanji.nn.formats.mapped import quoted
+from juanji.errors import quoted
 
 Maker = Callable[[Any], object]
 
@@ -32,11 +34,21 @@ class Name:
     text: str
 
 
-def load(stream: IO[bytes], makers: Mapping[str, Maker], names: frozenset[str], persistent: Maker | None = None) -> Any:
+@runtime_checkable
+class Stateful(Protocol):
+    """What a maker makes of a call that a pickle gives a state afterwards."""
+
+    def take(self, state: Any) -> None:
+        """The state. Raises ValueError for one that has no meaning."""
+
+
+def load(
+    stream: IO[bytes], makers: Mapping[str, Maker], names: frozenset[str], persistent: Maker | None = None, encoding: str = "utf-8"
+) -> Any:
     """The value of the pickle that begins at the stream's place; the stream stands behind it afterwards.
 
     makers: what each global that may be called makes of the tuple of its arguments. names: globals that may stand as values.
-    persistent: what is made of a persistent id.
+    persistent: what is made of a persistent id. encoding: of the strings of Python 2, which are bytes.
 
     Raises CodeError, a ValueError, for a pickle that asks for anything else, and ValueError for a damaged one, as makers do for
     arguments that are not theirs.
@@ -46,12 +58,14 @@ def load(stream: IO[bytes], makers: Mapping[str, Maker], names: frozenset[str], 
     {'a': (1, 2.5)}
     >>> load(io.BytesIO(pickle.dumps(print)), {}, frozenset())
     Traceback (most recent call last):
-    juanji.nn.formats.pickle_machine.CodeError: asks for 'builtins.print', which is code that is not run
+    juanji.pickles.CodeError: asks for 'builtins.print', which is code that is not run
     """
-    machine = _Machine(makers, names, persistent)
+    machine = _Machine(makers, names, persistent, encoding)
     try:
-        for name, argument in _opcodes(stream):
-            machine.step(name, argument)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # escapes that Python no longer likes
+            for name, argument in _opcodes(stream):
+                machine.step(name, argument)
         return machine.pop()
     except IndexError:
         raise ValueError("takes from an empty stack") from None
@@ -68,7 +82,7 @@ def _opcodes(stream: IO[bytes]) -> Iterator[tuple[str, Any]]:
         if opcode.name == "STOP":
             return
         if opcode.name not in KNOWN:
-            raise CodeError(f"has the opcode {opcode.name}, which is not of weights")
+            raise CodeError(f"has the opcode {opcode.name}, which plain data have no need of")
         if opcode.name == "GLOBAL":
             yield opcode.name, f"{_line(stream)}.{_line(stream)}"
         else:
@@ -83,8 +97,8 @@ def _line(stream: IO[bytes]) -> str:
 
 
 class _Machine:
-    def __init__(self, makers: Mapping[str, Maker], names: frozenset[str], persistent: Maker | None) -> None:
-        self.makers, self.names, self.persistent = makers, names, persistent
+    def __init__(self, makers: Mapping[str, Maker], names: frozenset[str], persistent: Maker | None, encoding: str) -> None:
+        self.makers, self.names, self.persistent, self.encoding = makers, names, persistent, encoding
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []  # the stacks under each mark
         self.memo: dict[int, Any] = {}
@@ -187,10 +201,12 @@ class _Machine:
         self.stack.append(self.makers[function.text](arguments))
 
     def build(self, _: object) -> None:
-        """The state of an ordered dict, which is notes of versions, is dropped; nothing else here has a state."""
-        self.pop()
-        if type(self.stack[-1]) is not dict:
-            raise ValueError(f"has the opcode BUILD for a {type(self.stack[-1]).__name__}; only a dict may have a state")
+        """The state of an ordered dict, which is notes of versions, is dropped."""
+        state, target = self.pop(), self.stack[-1]
+        if isinstance(target, Stateful):
+            target.take(state)
+        elif type(target) is not dict:
+            raise ValueError(f"has the opcode BUILD for a {type(target).__name__}, which may have no state")
 
     def refer(self, _: object) -> None:
         if self.persistent is None:
@@ -199,7 +215,7 @@ class _Machine:
 
     def bytes_text(self, argument: str) -> None:
         """A string of Python 2: bytes, which `pickletools` gives as Latin-1."""
-        self.stack.append(argument.encode("latin-1").decode())
+        self.stack.append(argument.encode("latin-1").decode(self.encoding))
 
 
 def checked_key(key: object) -> str | int:
@@ -213,7 +229,10 @@ def checked_key(key: object) -> str | int:
 
 OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 # Opcodes that push their argument, and those that push a new value.
-ARGUMENTS = frozenset(("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"))
+ARGUMENTS = frozenset((
+    "INT", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
+    "BINBYTES", "SHORT_BINBYTES",
+))  # fmt: skip
 VALUES: dict[str, Callable[[], object]] = {
     "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False,
     "EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict,
@@ -222,8 +241,10 @@ TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
     "MARK": _Machine.mark, "TUPLE": _Machine.make_tuple, "LIST": _Machine.make_list, "DICT": _Machine.make_dict,
     "APPEND": _Machine.append, "APPENDS": _Machine.appends, "SETITEM": _Machine.setitem, "SETITEMS": _Machine.setitems,
-    "BINPUT": _Machine.store, "LONG_BINPUT": _Machine.store, "BINGET": _Machine.recall, "LONG_BINGET": _Machine.recall,
+    "PUT": _Machine.store, "BINPUT": _Machine.store, "LONG_BINPUT": _Machine.store,
+    "GET": _Machine.recall, "BINGET": _Machine.recall, "LONG_BINGET": _Machine.recall,
     "MEMOIZE": _Machine.memoize, "GLOBAL": _Machine.name, "STACK_GLOBAL": _Machine.stack_name, "REDUCE": _Machine.call,
-    "BUILD": _Machine.build, "BINPERSID": _Machine.refer, "BINSTRING": _Machine.bytes_text, "SHORT_BINSTRING": _Machine.bytes_text,
+    "BUILD": _Machine.build, "BINPERSID": _Machine.refer,
+    "STRING": _Machine.bytes_text, "BINSTRING": _Machine.bytes_text, "SHORT_BINSTRING": _Machine.bytes_text,
 }  # fmt: skip
 KNOWN = frozenset((*ARGUMENTS, *VALUES, *TUPLES, *ACTIONS, "PROTO", "FRAME"))
