@@ -28,7 +28,7 @@ from bench.problems import Row
 from bench.report import geometric_mean, titled
 from juanji import planner
 from juanji.kinds import plan_for
-from juanji.planner import ALGORITHMS, MARGIN, PREPARED, Plan
+from juanji.planner import ALGORITHMS, PREPARED, Plan
 from juanji.tuning import Track, by_expectation, kernels_of, of_floats
 
 SCHEDULES = 6  # of each algorithm and row, the most promising one of so many kernels
@@ -58,7 +58,7 @@ class Sample:
     @property
     def merit(self) -> float:
         """What the planner compares: the expected cost, and a margin if the algorithm's error is the larger."""
-        return self.expected_cost * (1.0 if ALGORITHMS[self.algorithm].strict else MARGIN)
+        return self.expected_cost * ALGORITHMS[self.algorithm].margin
 
 
 # Measuring ------------------------------------------------------------------------------------------------------------------

@@ -231,14 +231,15 @@ class Beside(NamedTuple):
 
 
 def beside(report: Report, tuned: Report) -> list[Beside]:
-    """The groups of a held-out report beside those of a tuned one, as far as both have figures, and all, each group weighing the same."""
+    """The groups of a held-out report beside those of a tuned one, like beside like, as far as both have figures, and all, each group
+    weighing the same."""
     drawn, known, found = groups(report.records), groups(tuned.records), []
-    for group, (_, others, _) in HELD_OUT.items():
-        key = "opencv best" if any("pictures" in other for other in others) else "torch best"
-        mine = summarise(drawn.get(group, []), key)
-        theirs = summarise([record for other in others for record in known.get(other, [])], key)
+    for name, group in HELD_OUT.items():
+        key = "opencv best" if any("pictures" in other for other in group.beside) else "torch best"
+        mine = summarise(drawn.get(name, []), key)
+        theirs = summarise([record for other in group.beside for record in known.get(other, []) if record.name not in group.unlike], key)
         if mine and theirs:
-            found.append(Beside(f"{group}, {heading(key)}", mine.rows, mine.mean, theirs.mean))
+            found.append(Beside(f"{name}, {heading(key)}", mine.rows, mine.mean, theirs.mean))
     if not found:
         return []
     means = (geometric_mean([line.held_out for line in found]), geometric_mean([line.tuned for line in found]))

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
@@ -95,27 +96,38 @@ def first(names: Sequence[str] = SAMPLED, rounds: int = 3) -> dict[str, dict[str
     another problem came before it in the process. "loaded": in a new process, from the cache that the first one left.
     """
     table = {}
-    for name in names:
-        figures: dict[str, list[float]] = {}
-        for _ in range(rounds):
-            with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-                for stage, folder, more in (("first ever", one, []), ("loaded", one, []), ("compiled", other, ["--warm-up"])):
-                    beginning, warm = _process([name, *more], folder)
-                    figures.setdefault(stage, []).append(beginning)
-                    figures.setdefault("warm call", []).append(warm)
-        table[name] = {stage: median(figures[stage]) for stage in ("first ever", "compiled", "loaded", "warm call")}
+    with _bytecode() as environment:
+        for name in names:
+            figures: dict[str, list[float]] = {}
+            for _ in range(rounds):
+                with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+                    for stage, folder, more in (("first ever", one, []), ("loaded", one, []), ("compiled", other, ["--warm-up"])):
+                        beginning, warm = _process([name, *more], {**environment, "JUANJI_CACHE_DIR": folder})
+                        figures.setdefault(stage, []).append(beginning)
+                        figures.setdefault("warm call", []).append(warm)
+            table[name] = {stage: median(figures[stage]) for stage in ("first ever", "compiled", "loaded", "warm call")}
     return table
 
 
 def import_time(rounds: int = 5) -> float:
     """Milliseconds that `import juanji` and the first use of a name take after `import numpy`, in a new process."""
     program = "import time, numpy; start = time.perf_counter(); import juanji; juanji.plan; print(time.perf_counter() - start)"
-    times = [float(_python(["-c", program], dict(os.environ))) for _ in range(rounds)]
-    return median(times) * 1e3
+    with _bytecode() as environment:
+        return median(float(_python(["-c", program], environment)) for _ in range(rounds)) * 1e3
 
 
-def _process(arguments: Sequence[str], folder: str) -> tuple[float, float]:
-    beginning, warm = json.loads(_python(["-m", "bench.startup", *arguments], {**os.environ, "JUANJI_CACHE_DIR": folder}))
+@contextmanager
+def _bytecode() -> Iterator[dict[str, str]]:
+    """An environment in which Python finds all modules compiled, as those of an installed package are, whatever it was told here."""
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        environment["PYTHONPYCACHEPREFIX"] = one
+        _process([WARM_UP], {**environment, "JUANJI_CACHE_DIR": other})
+        yield environment
+
+
+def _process(arguments: Sequence[str], environment: dict[str, str]) -> tuple[float, float]:
+    beginning, warm = json.loads(_python(["-m", "bench.startup", *arguments], environment))
     return beginning, warm
 
 

@@ -3,8 +3,9 @@
 The cores of a machine may be shared with others, slow each other down or be two halves of one. So the same is timed for bare loops, in
 turns with a row on one and on two threads, and the row's gain is told as a share of theirs; of all turns the shortest count, which met
 the fewest others. Where others load the cores all the time that says little; `work`, the CPU time of both threads together over that of
-one, shows even then what the cut itself costs. Rows that memory limits gain less and say nothing about threads: `moving` is the part of a
-row's expected time in which its bytes alone can be moved.
+one, shows even then what the cut itself costs. A system with much to do may also leave two threads on one core though another is free;
+`--apart` gives each a core of its own. Rows that memory limits gain less and say nothing about threads: `moving` is the part of a row's
+expected time in which its bytes alone can be moved.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from __future__ import annotations
 import argparse
 import ctypes
 import math
+import os
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -87,8 +91,22 @@ class Loops:
         self.code.call(self.argument[which])
 
 
-def gains(rows: Sequence[Row], rounds: int) -> list[Record]:
-    """The gain of two threads over one for each row, beside that of the loops in the same turns."""
+@contextmanager
+def apart() -> Iterator[None]:
+    """Inside the block this thread has the first core, and every other one that there is by now the second."""
+    first, second, *_ = cores = sorted(os.sched_getaffinity(0))
+    threads = {thread.native_id or 0: second for thread in threading.enumerate()} | {threading.get_native_id(): first}
+    for thread, core in threads.items():
+        os.sched_setaffinity(thread, {core})
+    try:
+        yield
+    finally:
+        for thread in threads:
+            os.sched_setaffinity(thread, cores)
+
+
+def gains(rows: Sequence[Row], rounds: int, placed: Callable[[], AbstractContextManager[None]] = nullcontext) -> list[Record]:
+    """The gain of two threads over one for each row, beside that of the loops in the same turns; placed: where the threads are."""
     loops, records = Loops(ROUNDS), list[Record]()
     loops.rounds = int(ROUNDS * TURN / _seconds(lambda: loops.run(0, 1.0))[0])
     with ThreadPoolExecutor(1) as other:
@@ -102,7 +120,10 @@ def gains(rows: Sequence[Row], rounds: int) -> list[Record]:
             x, w = row.arrays()
             one, two = (ours.contestant(row, x, w, threads) for threads in (1, 2))
             timed = one.contestant.run, two.contestant.run, lambda: loops.run(0, 1.0), together
-            turns = [[_seconds(run) for run in timed] for _ in range(rounds)]
+            for run in timed:
+                run()  # now all threads are there
+            with placed():
+                turns = [[_seconds(run) for run in timed] for _ in range(rounds)]
             alone, both, loop, loops_both = (min(wall for wall, _ in times) for times in zip(*turns, strict=True))
             work = [median(cpu for _, cpu in times) for times in zip(*turns, strict=True)][:2]
             plan: Any = plan_for(row.describe(), row.algorithm)
@@ -143,10 +164,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="rows of the table whose name or group contains this")
     parser.add_argument("--rounds", type=int, default=40, metavar="N", help="of which the shortest count (default 40)")
+    parser.add_argument("--apart", action="store_true", help="each thread on a core of its own (Linux)")
     given = parser.parse_args(argv)
     chosen = select(given.only) if given.only else [row for name in ROWS for row in select([name])[:1]]
     rows = [row for row in chosen if isinstance(row, Row)]
-    records = gains(rows, given.rounds)
+    records = gains(rows, given.rounds, apart if given.apart else nullcontext)
     heads = " ".join(f"{head:>6}" for head in ("items", "gain", "loops", "ratio", "work", "moving"))
     print(f"{'row':30} {'algorithm':10} {heads}   even shares: {', '.join(map(str, COUNTS))} threads")
     for r in records:

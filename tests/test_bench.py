@@ -5,6 +5,8 @@ import io
 import itertools
 import json
 import math
+import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -133,6 +135,19 @@ def test_small_calls() -> None:
     figures = startup.calls([], 1)
     assert all(0 < microseconds < 1e5 for microseconds in figures.values())
     assert {"jj.conv(x, w, padding=1)", "bound(x)", "jj.pool(x, 2)", "jj.conv(pictures, w, padding=1), of 1000"} <= figures.keys()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="one core, or no way to choose")
+def test_threads_on_cores_of_their_own() -> None:
+    cores, ended = os.sched_getaffinity(0), threading.Event()
+    other = threading.Thread(target=ended.wait)
+    other.start()
+    with threads.apart():
+        mine, others = os.sched_getaffinity(0), os.sched_getaffinity(other.native_id or 0)
+        assert len(mine) == len(others) == 1 < len(mine | others)
+    assert os.sched_getaffinity(0) == os.sched_getaffinity(other.native_id or 0) == cores
+    ended.set()
+    other.join()
 
 
 def test_the_gain_of_a_second_thread() -> None:

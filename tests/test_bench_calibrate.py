@@ -52,6 +52,13 @@ def test_other_seeds_draw_from_the_same_distribution() -> None:
     assert all(spec.groups == spec.channels for spec in (row.describe() for row in layers if row.group == "held out: depthwise"))
 
 
+def test_layers_with_few_channels_stand_beside_layers() -> None:
+    group = heldout.GROUPS["held out: few channels"]
+    assert all(group.like(row) for seed in range(5) for row in heldout.table(seed) if row.group == "held out: few channels")
+    assert {"1x1x1080x1920 1 5x5", "64x1x28x28 6 5x5"} <= group.unlike
+    assert not {row.name for row in rows.ROWS if row.group == "few channels"} & group.unlike
+
+
 def test_rows_are_selected_from_it() -> None:
     assert {row.group for row in rows.select(["depthwise"], heldout.ROWS)} == {"held out: depthwise"}
 
@@ -180,7 +187,7 @@ def test_samples_and_the_model_that_expects_them(quick: None, row: Row) -> None:
     assert all(s.row == row.name and s.measured == 1.0 and 0 < s.expected <= s.expected_cost for s in samples)
     model = calibrate.model(samples, [row])
     assert model() == samples
-    with constants.changed({of("STORE_CYCLES"): 50.0, of("COPY_CYCLES"): 50.0, of("TURN_CYCLES"): 50.0}):
+    with constants.changed({of("STORE_CYCLES", "channel"): 50.0, of("STORE_CYCLES"): 50.0, of("TURN_CYCLES"): 50.0}):
         slower = model()
     assert all(after.expected >= before.expected for after, before in zip(slower, samples, strict=True))
     assert slower != samples

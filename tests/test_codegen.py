@@ -131,6 +131,8 @@ LAYERS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "dense, channels last": ((1, 28, 28, 64), (3, 3, 64, 64), {"padding": 1, "layout": "channels_last"}),
     "dense, f64": ((1, 28, 28, 20), (3, 3, 20, 50), {"padding": 1, "layout": "channels_last", "dtype": "float64", "activation": "tanh"}),
     "depthwise": ((1, 28, 28, 64), (3, 3, 1, 64), {"padding": 1, "layout": "channels_last", "groups": 64, "activation": "sigmoid"}),
+    "depthwise planes": ((1, 24, 28, 30), (24, 1, 3, 3), {"padding": 1, "groups": 24, "stride": (1, 2), "activation": "tanh"}),
+    "depthwise, large kernel": ((1, 9, 9, 40), (11, 11, 1, 40), {"padding": 5, "layout": "channels_last", "groups": 40}),
     "bytes, depthwise": ((1, 28, 28, 64), (3, 3, 1, 64), {"padding": 1, "layout": "channels_last", "groups": 64, **BYTES}),
     "volume": ((1, 3, 12, 13, 40), (4, 3, 3, 3, 3), {"padding": 1, "activation": "leaky_relu"}),
 }  # fmt: skip

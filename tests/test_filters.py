@@ -13,6 +13,10 @@ from hypothesis.extra import numpy as hnp
 from juanji import image as ji
 from juanji.errors import ArgumentError, DtypeError, JuanjiError, ShapeError
 from juanji.image import filters, kernels
+from juanji.image.magnitudes import magnitude
+from juanji.jit.compile import assembly
+from juanji.jit.magnitude import MagnitudeCode, emit_magnitude
+from test_codegen import ARM, VECTORS, called, machine_with
 
 Array = npt.NDArray[Any]
 
@@ -114,6 +118,25 @@ def test_pairs_are_magnitudes(name: str) -> None:
     as_double = function(COLOUR.astype(np.float64))
     assert as_double.dtype == np.float64
     assert_pixels(as_double, exact, 2000)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(1, 2, 3, 5), (2, 2, 40, 77), (1, 2, 120, 301), (3, 2, 20, 30, 3)])
+def test_magnitudes_are_those_of_numpy(shape: tuple[int, ...], dtype: str) -> None:
+    pairs = (np.random.default_rng(1).standard_normal(shape) * 200).astype(dtype)
+    pairs.flat[:3] = np.nan, np.inf, 1e30
+    with np.errstate(over="ignore"):
+        lengths = np.sqrt(np.square(pairs[:, :1]) + np.square(pairs[:, 1:]))
+        for stored in filters.PIXELS:
+            expected = filters.store(lengths, np.dtype(stored))
+            np.testing.assert_array_equal(magnitude(pairs, np.dtype(stored), 1 + shape[0]), expected)
+
+
+@pytest.mark.parametrize("vectors", VECTORS)
+def test_magnitudes_call_nothing(vectors: str) -> None:
+    for target in (machine_with(vectors).target, ARM):
+        for stored in filters.PIXELS:
+            assert called(assembly(emit_magnitude(MagnitudeCode("float32", stored), target), target)) == set()
 
 
 def test_named_functions() -> None:

@@ -200,6 +200,22 @@ def test_large_sizes_by_many_schedules(name: str, produces: str, dtype: str) -> 
     agree(name, produces, dtype, 24)
 
 
+def test_pixels_of_several_rows_with_ends_as_far_apart_as_those_of_one() -> None:
+    """Outputs of the phases lie 1, 1, 1, 1, 1, 1 and 8 elements apart: as far from first to last as eight that lie 2 apart."""
+    spec = describe(
+        (1, 1, 1, 1, 1, 1), (1, 1, 1, 1, 1, 1), dtype="float64", stride=(1, 2, 1, 2), padding=[(0, 4), (1, 4), (2, 4), (0, 4)],
+        boundary=["edge", "edge", "edge", "constant"],
+    )  # fmt: skip
+    first, second, bias = operands(spec, "x", seed=1, integers=True)
+    for turn in range(40):
+
+        def choose(found: dict[str, list[Any]], turn: int = turn) -> Any:
+            schedules = [schedule for kind in sorted(found) for schedule in found[kind]]
+            return schedules[turn % len(schedules)]
+
+        agrees(spec, "x", planned_for(spec, "x", choose)(first, second, bias), first, second, bias, exact=True)
+
+
 def test_the_tables_meet_every_kind() -> None:
     kinds: set[str] = set()
     for x, w, arguments in TABLE.values():

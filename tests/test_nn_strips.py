@@ -238,3 +238,25 @@ def test_lanes(threads: int) -> None:
     for call in sequence.joined([sequence.Lanes([calls for calls, _ in made])], threads):
         call()
     assert all(values[5, 0] == 32 for _, values in made)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_long_lanes_are_heard_between(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [sums(count) for count in (1, 12, 7)]
+    whole = sequence.joined([sequence.Lanes([calls for calls, _ in made])], threads)
+    assert len(whole) == 1
+    monkeypatch.setattr(sequence, "SLICE_CYCLES", 3.5 * made[0][0][0].cycles)
+    stages = sequence.joined([sequence.Lanes([calls for calls, _ in made])], threads)
+    assert len(stages) == (4 if threads > 1 else 7)  # three calls of each list, or of all, at a time
+    for call in stages:
+        call()
+    assert [values[-1, 0] for _, values in made] == [2.0, 2.0**12, 2.0**7]
+
+
+def test_pieces_are_no_longer_than_the_limit_unless_they_are_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, _ = sums(9)
+    for call, cycles in zip(calls, (1, 1, 1, 7, 2, 2, 9, 1, 3), strict=True):
+        call.cycles = cycles
+    monkeypatch.setattr(sequence, "SLICE_CYCLES", 4.0)
+    assert [[call.cycles for call in piece] for piece in sequence.pieces(calls)] == [[1, 1, 1], [7], [2, 2], [9], [1, 3]]
+    assert list(sequence.pieces([])) == []

@@ -442,6 +442,27 @@ def test_unpooling_undoes_pooling_at_the_maxima() -> None:
     np.testing.assert_array_equal(x[x > 0], PLANE[x > 0])
 
 
+@pytest.mark.parametrize("wrong", [-1, 400, 2**40])
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+def test_a_single_place_outside_its_plane_is_found(layout: str, wrong: int) -> None:
+    """Wherever it stands, by every way of using places: found anew for each element, or sent in blocks, vectors and single ones."""
+    pooling = Pooling((Sliding(20, 3, 1, 1, 1, 1), Sliding(20, 3, 1, 1, 1, 1)), channels=37, layout=layout)
+    overlapping = dataclasses.replace(pooling, axes=(Sliding(20, 5, 1, 1, 2, 2),) * 2)  # of which 25 windows meet an element
+    x = numbers(pooling, 1)
+    for one in (pooling, overlapping):
+        plan = pooler(one)
+        _, places = forward(plan, x, True)
+        assert places is not None
+        backward(plan, x, x, places)
+        for where in (0, 511, 512, 37 * 400 - 1, 37 * 123 + 36):
+            bad = places.copy()
+            bad.flat[where] = wrong
+            with pytest.raises(ArgumentError, match="must lie between 0 and 399"):
+                backward(plan, x, x, bad)
+            with pytest.raises(ArgumentError, match="must lie between 0 and 399"):
+                jj.unpool(x, bad, (20, 20), layout=layout)
+
+
 # Arrays ----------------------------------------------------------------------------------------------------------------
 
 JOBS = {

@@ -58,6 +58,7 @@ def test_kinds_are_apart(file: Path, folder: Path, monkeypatch: pytest.MonkeyPat
     os.utime(folder / f"{KEY}.tuned", (0, 0))
     assert (store.read(KEY), store.read(KEY, "tuned"), store.read(KEY, "other")) == (CONTENT, b"figures", None)
     monkeypatch.setattr(store, "MOST_FILES", 1)
+    monkeypatch.setattr(store, "SWEEP", 1)
     store.write(KEY[::-1], b"")  # code is pruned, and the oldest file is none
     assert store.read(KEY, "tuned") == b"figures"
     store.remove("tuned")
@@ -252,7 +253,7 @@ def test_a_second_process_needs_no_llvm(folder: Path) -> None:
     assert count >= 3  # two kernels and what the machine can do
     assert run_python(CALL).strip() == "False"
     assert store.size()[0] == count
-    assert not [path for path in folder.iterdir() if not path.name.endswith(".code")]
+    assert {path.suffix for path in folder.iterdir()} == {".code", ".plan"}
 
 
 def test_a_process_replaces_what_is_damaged(folder: Path) -> None:
@@ -261,8 +262,8 @@ def test_a_process_replaces_what_is_damaged(folder: Path) -> None:
     for path, content in whole.items():
         path.write_bytes(content[: len(content) // 2])
     assert run_python(CALL).strip() == "True"
-    for path, content in whole.items():
-        assert path.stat().st_size > len(content) // 2
+    for path, content in whole.items():  # expectations are those of another machine, now that it was measured again
+        assert path.suffix == ".plan" or path.stat().st_size > len(content) // 2
     assert run_python(CALL).strip() == "False"
 
 
@@ -329,6 +330,7 @@ def test_the_callers_umask_does_not_matter(folder: Path) -> None:
 
 def test_the_folder_does_not_grow_without_bound(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "MOST_FILES", 8)
+    monkeypatch.setattr(store, "SWEEP", 1)
     keys = [f"{number:064x}" for number in range(9)]
     for age, key in enumerate(keys):
         store.write(key, CONTENT)

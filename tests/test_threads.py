@@ -4,9 +4,7 @@ import dataclasses
 import heapq
 import itertools
 import math
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,7 +21,6 @@ from guarded import beside, guarded, scratch
 from juanji import machine as machines
 from juanji import run
 from juanji.algorithms.splitting import shared, smaller
-from juanji.crew import beside as share_out
 from juanji.kinds import plan_for
 from juanji.parts import ITEM_CYCLES
 from juanji.planner import ALGORITHMS, Plan
@@ -168,6 +165,20 @@ def test_any_number_of_threads_gives_the_same_bits(name: str, threads: int, monk
         assert np.array_equal(out, expected)
 
 
+@pytest.mark.parametrize("length", [1, 3])
+@pytest.mark.parametrize(("name", "algorithm", "gradient"), CASES)
+def test_slices_do_not_show(name: str, algorithm: str, gradient: str | None, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of(name, algorithm, gradient)
+    first, second, bias = arrays(plan)
+    expected = plan(first, second, bias, threads=1)
+    monkeypatch.setattr(run, "slice_length", lambda items, cycles, count: length)
+    for cycles, threads in ((2 * SLICE_CYCLES, 1), (SLICE_CYCLES / 2, 3)):  # with looks between slices, and with others' help
+        other = in_pieces(plan, 40)
+        for part in other.parts:
+            part.cycles, part.for_threads = cycles, lambda _, part=part: part  # type: ignore[method-assign,misc]
+        assert np.array_equal(other(first, second, bias, threads=threads), expected)
+
+
 def protected(name: str, algorithm: str, gradient: str | None) -> None:
     """Pieces of all sizes beside pages that nobody may touch; run in a process of its own."""
     plan = plan_of(name, algorithm, gradient)
@@ -192,75 +203,6 @@ def test_pieces_stay_inside_their_memory(algorithm: str) -> None:
     code = f"import test_threads\nfor case in {names!r}: print(case, flush=True); test_threads.protected(case[0], {algorithm!r}, case[1])"
     ended = python(code, timeout=300)
     assert ended.returncode == 0, f"{ended.returncode}\n{ended.stdout[-500:]}\n{ended.stderr[-3000:]}"
-
-
-# The crew ---------------------------------------------------------------------------------------------------------------------
-
-
-def sharing(count: int, done: list[int], step: Callable[[int], None] = lambda _: None) -> None:
-    """Numbers 0 to 39, each noted once, by `count` threads."""
-    numbers, stop = iter(range(40)), threading.Event()
-
-    def work(_: int) -> None:
-        for number in numbers:
-            if stop.is_set():
-                return
-            step(number)
-            done.append(number)
-
-    share_out(work, count, stop)
-
-
-def test_everything_is_done_once_it_ends() -> None:
-    for count in (1, 2, 7, 100):
-        done: list[int] = []
-        sharing(count, done, lambda _: time.sleep(0.0005))
-        assert sorted(done) == list(range(40))
-
-
-def test_calls_inside_of_calls_and_from_many_threads_at_once() -> None:
-    results: list[list[int]] = []
-
-    def inner(_: int) -> None:
-        results.append([])
-        sharing(3, results[-1])
-
-    def outer() -> None:
-        sharing(4, [], inner)
-
-    callers = [threading.Thread(target=outer) for _ in range(6)]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join(60)
-    assert len(results) == 6 * 40
-    assert not any(caller.is_alive() for caller in callers)
-    assert all(sorted(done) == list(range(40)) for done in results)
-
-
-@pytest.mark.parametrize("by_caller", [True, False])
-def test_an_error_is_raised_when_all_have_ended(by_caller: bool) -> None:
-    caller, raised, running = threading.current_thread(), threading.Event(), [0]
-
-    def work(who: int) -> None:
-        if (threading.current_thread() is caller) is by_caller:
-            raised.set()
-            raise KeyboardInterrupt if by_caller else MemoryError
-        running[0] += 1
-        raised.wait(20)
-        time.sleep(0.02)
-        running[0] -= 1
-
-    for _ in range(5):
-        raised.clear()
-        stop = threading.Event()
-        with pytest.raises(KeyboardInterrupt if by_caller else MemoryError):
-            share_out(work, 2, stop)
-        assert running == [0]
-        assert stop.is_set() is by_caller
-    done: list[int] = []
-    sharing(2, done)
-    assert len(done) == 40
 
 
 # Even shares ------------------------------------------------------------------------------------------------------------------

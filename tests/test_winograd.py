@@ -27,6 +27,7 @@ from juanji.errors import NotBuiltError
 from juanji.jit.compile import assembly, compile_ir
 from juanji.jit.emit import Emitter, Value
 from juanji.jit.toom import Matrix, apply, transforms
+from juanji.jit.winograd_axes import Axis
 from juanji.jit.winograd_weights import emit_winograd_weights
 from juanji.machine import Machine
 from juanji.planner import Plan
@@ -44,7 +45,7 @@ LONGEST = {1: 40, 2: 14, 3: 6}
 
 @st.composite
 def neighbours(draw: st.DrawFn, max_channels: int = 40) -> Convolution:
-    """Convolutions of 2 to 7 taps, stride and dilation 1, everything else at random."""
+    """Convolutions of 2 to 7 taps, stride 1, everything else at random."""
     n = draw(st.sampled_from([1, 2, 2, 2, 3]))
     longest = {1: 7, 2: draw(st.sampled_from([3, 3, 5, 7])), 3: 3}[n]
     kernel = tuple(draw(st.integers(2, longest)) for _ in range(n))
@@ -52,12 +53,14 @@ def neighbours(draw: st.DrawFn, max_channels: int = 40) -> Convolution:
         kernel = (1, *kernel[1:])
     size = tuple(draw(st.integers(1, LONGEST[n])) for _ in range(n))
     padding = tuple((draw(st.integers(0, 2)), draw(st.integers(0, 3))) for _ in range(n))
-    padding = tuple((low, max(high, k - s - low)) for (low, high), k, s in zip(padding, kernel, size, strict=True))
+    dilation = tuple(draw(st.sampled_from([1, 1, 1, 2, 3, 5])) for _ in range(n))
+    reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True))
+    padding = tuple((low, max(high, k - s - low)) for (low, high), k, s in zip(padding, reach, size, strict=True))
     groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
     name = draw(st.sampled_from([None, None, *ACTIVATIONS]))
     x, total = draw(st.sampled_from([("float32", "float32"), ("float32", "float32"), ("float64", "float64"), ("float16", "float32")]))
     return Convolution(
-        size=size, kernel=kernel, stride=(1,) * n, dilation=(1,) * n, padding=padding,
+        size=size, kernel=kernel, stride=(1,) * n, dilation=dilation, padding=padding,
         boundary=tuple(Boundary(draw(st.sampled_from(sorted(MODES))), draw(st.sampled_from([0.0, -2.5]))) for _ in range(n)),
         batch=draw(st.integers(1, 3)), groups=groups, channels=groups * draw(st.integers(1, max_channels // groups)),
         features=groups * draw(st.integers(1, 50 // groups)), layout=draw(st.sampled_from(LAYOUTS)),
@@ -199,6 +202,7 @@ LAYERS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "signal": ((3, 20, 401), (33, 20, 3), {"padding": "same", "boundary": "reflect"}),
     "volume": ((2, 17, 6, 7, 10), (18, 17, 3, 3, 3), {"padding": 1}),
     "groups": ((3, 40, 21, 22), (36, 20, 3, 3), {"padding": 1, "groups": 2}),
+    "dilated": ((3, 36, 25, 27), (40, 36, 3, 3), {"padding": 6, "dilation": (3, 6)}),
 }  # fmt: skip
 
 
@@ -234,7 +238,7 @@ def test_views_do_not_show(name: str, view: str) -> None:
     assert same_bits(plan(VIEWS[view](x), VIEWS[view](w), bias), plan(x, w, bias))
 
 
-@pytest.mark.parametrize("name", ["dense", "signal", "volume", "groups"])
+@pytest.mark.parametrize("name", ["dense", "signal", "volume", "groups", "dilated"])
 def test_layouts_do_not_show(name: str) -> None:
     spec, x, w, bias = layer(name)
     last = dataclasses.replace(spec, layout="channels_last", weight_layout="*IO")
@@ -351,8 +355,7 @@ def test_one_piece_of_code_serves_every_size() -> None:
 @pytest.mark.parametrize(
     ("x", "w", "arguments", "reason"),
     [
-        ((1, 8, 20, 20), (8, 8, 3, 3), {"stride": 2}, "stride and dilation 1"),
-        ((1, 8, 20, 20), (8, 8, 3, 3), {"dilation": 2}, "stride and dilation 1"),
+        ((1, 8, 20, 20), (8, 8, 3, 3), {"stride": 2}, "stride 1"),
         ((1, 8, 20, 20), (8, 8, 8, 2), {}, "27 points"),
         ((1, 8, 20, 20), (8, 8, 1, 1), {}, "its smallest tile"),
         ((1, 8, 9, 9, 9), (8, 8, 4, 4, 4), {}, "125 points"),
@@ -386,7 +389,7 @@ def test_a_plan_tells_its_tile_and_what_was_slower() -> None:
 
 @pytest.mark.parametrize(
     ("channels", "size", "features", "algorithm"),
-    [(64, 56, 64, "winograd"), (256, 14, 256, "winograd"), (1, 200, 8, "direct"), (3, 224, 64, "direct"), (512, 7, 512, "direct")],
+    [(64, 56, 64, "winograd"), (256, 14, 256, "winograd"), (1, 200, 8, "direct"), (3, 224, 64, "direct"), (512, 2, 512, "direct")],
 )
 def test_it_is_chosen_where_it_pays_whatever_batch_and_layout(channels: int, size: int, features: int, algorithm: str) -> None:
     for batch, layout in itertools.product((1, 8), LAYOUTS):
@@ -394,6 +397,26 @@ def test_it_is_chosen_where_it_pays_whatever_batch_and_layout(channels: int, siz
         x = (batch, channels, size, size) if first else (batch, size, size, channels)
         w = (features, channels, 3, 3) if first else (3, 3, channels, features)
         assert jj.plan(x, w, padding=1, layout=layout).algorithm == algorithm
+
+
+def test_taps_far_apart_take_tiles_of_every_residue() -> None:
+    plan = jj.plan((1, 256, 32, 32), (256, 256, 3, 3), padding=12, dilation=12)  # 144 pictures of 3×3 or less
+    assert plan.algorithm == "winograd"
+    assert plan.seconds < jj.plan((1, 256, 32, 32), (256, 256, 3, 3), padding=12, dilation=12, algorithm="direct").seconds / 2
+
+
+@pytest.mark.parametrize("innermost", [False, True])
+def test_tiles_cover_every_output_once(innermost: bool) -> None:
+    for m, dilation, out in itertools.product((2, 3, 4), (1, 2, 5), range(1, 40)):
+        axis = Axis(m, 3, dilation, innermost)
+        count = axis.tiles(out)
+        places = [axis.first(tile) + j * dilation for tile in range(count) for j in range(m)]
+        assert sorted(place for place in places if place < out) == list(range(out))
+        assert max(places) < axis.padded(out)
+        for first in range(0, count, dilation):  # chunks as panels and buffers hold them
+            for tiles in {count - first, min(dilation, count - first)}:
+                for held, number, at in ((axis.lines(tiles), axis.n, axis.line), (axis.outputs(tiles), m, axis.output)):
+                    assert {at(tile, j) for tile in range(tiles) for j in range(number)} <= set(range(held))
 
 
 def test_infinities_stay_in_their_tiles_and_strict_ones_in_their_windows() -> None:

@@ -1,99 +1,102 @@
-"""The process's own threads, which wait for work: started when they are first wanted, kept for the next call.
+"""The process's own threads: started when they are first wanted, and then at home in machine code, where they wait for work.
 
-What they are handed is an offer: whoever wakes up first takes the next share of it, and what nobody has taken when the caller is done
-with its own share, and with what it could take from others, is withdrawn. So nobody waits for a thread that sleeps, and calls from many
-threads, or from inside of one another, share the crew without waiting for each other.
+What a caller has for others it offers to those who have nothing to do. Whoever has not come when the caller is done, with its own share
+and with what it could take of the others', is no longer wanted. So nobody waits for a thread that sleeps, and calls from many threads, or
+from inside of one another, share the crew without waiting for each other. How a slice, a seat and a bell work: `jit/crew.py`.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
-from collections.abc import Callable
-from queue import SimpleQueue
 
+from juanji import machine as machines
+from juanji.jit.arguments import Row
+from juanji.jit.crew import JOB, SEAT, LeaderCode, MemberCode, emit_leader, emit_member, job_bytes
 from juanji.jit.lock import compiling
+from juanji.jit.memory import LINE, zeroed
+from juanji.jit.store import Code
+from juanji.kept import kept
 
 MOST_THREADS = max(32, os.cpu_count() or 1)
+LEFT, STOP = JOB.index("left"), JOB.index("stop")
 
-class _Offer:
-    """A call of `beside`: shares that nobody has taken yet, and who has come and gone.
-
-    Threads say that they have come before they look whether the offer is closed, so that once it is, all who may be at work are known.
-    Nothing is counted that Ctrl-C, between any two steps of the caller, could leave wrong.
-    """
-
-    def __init__(self, work: Callable[[int], None], count: int):
-        self.work, self.left, self.closed = work, iter(range(1, count)), False
-        self.came, self.gone, self.raised = list[bool](), list[bool](), list[BaseException]()
-        self.bell: SimpleQueue[bool] = SimpleQueue()
-
-    def take(self) -> None:
-        """Do a share, if one is left."""
-        self.came.append(True)
-        try:
-            if not self.closed and (who := next(self.left, None)) is not None:
-                self.work(who)
-        except BaseException as error:
-            self.raised.append(error)
-        finally:
-            self.gone.append(True)
-            self.bell.put(True)
-
-    def settle(self) -> None:
-        """Withdraw what is left, and wait for those who came. May be called again after an interrupt."""
-        self.closed = True
-        while len(self.gone) < len(self.came):
-            self.bell.get()
+_python = ctypes.pythonapi
+_new_lock = ctypes.PYFUNCTYPE(ctypes.c_void_p)(("PyThread_allocate_lock", _python))
+_shut = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)(("PyThread_acquire_lock", _python))
+_locks = [ctypes.cast(function, ctypes.c_void_p).value or 0 for function in (_python.PyThread_acquire_lock, _python.PyThread_release_lock)]
 
 
 class _Crew:
-    """Threads, and the offers that they take up."""
+    """Threads on their seats. Neither seats nor bells are ever given back: a thread may be looking at them when the process ends."""
 
     def __init__(self) -> None:
-        self.offers: SimpleQueue[_Offer] = SimpleQueue()
         self.size = 0
+        self.seats, self._room = zeroed(MOST_THREADS * LINE)
+
+    @kept
+    def leader(self) -> Code:
+        """The caller's part of a job."""
+        return machines.loaded(LeaderCode(), emit_leader)
 
     def enlarge(self, size: int) -> None:
         """At least as many threads."""
+        member = machines.loaded(MemberCode(), emit_member)
         with compiling:  # so that no fork falls between a thread's start and its first step
             while self.size < size:
-                threading.Thread(target=self._serve, name=f"juanji-{self.size}", daemon=True).start()
+                seat = self.seats + self.size * LINE
+                (ctypes.c_int64 * len(SEAT)).from_address(seat)[:] = [0, _bell(), _bell()]
+                row = (ctypes.c_int64 * len(MemberCode().names))(seat, *_locks)
+                threading.Thread(target=_serve, args=(member, row, self._room), name=f"juanji-{self.size}", daemon=True).start()
                 self.size += 1
 
-    def _serve(self) -> None:
-        while True:
-            self.offers.get().take()
+
+def _serve(member: Code, row: Row, _seats: object) -> None:
+    """Without an end, so that all that the code needs stays in this frame."""
+    member.call(row)
+
+
+def _bell() -> int:
+    """A lock that is shut."""
+    lock: int | None = _new_lock()
+    if not lock:
+        raise MemoryError("the system has no lock left")
+    _shut(lock, 1)
+    return lock
 
 
 _crew = _Crew()
 
 
-def beside(work: Callable[[int], None], count: int, stop: threading.Event) -> None:
-    """work(0) on the caller's thread and, as far as threads come to it, work(1) … work(count − 1) on others, until all have ended.
+def share_out(code: Code, row: Row, items: int, length: int, count: int, patience: int, scratch: int, stride: int) -> None:
+    """Run slices of so many items on the caller's thread and, as far as they come, on count − 1 others, until all have ended.
 
-    What is offered to others may be left undone: work(0) has to see to it before it ends. On Ctrl-C, and on any other error of the
-    caller's, `stop` is set, and the others are waited for: nobody writes into the arrays once this call has ended. What one of the others
-    raises is raised.
+    Each uses the scratch memory a stride after the last one's. Ctrl-C is heard after as many slices of the caller's as it has patience
+    for; then, as on any other error, the others are waited for: nobody writes into the arrays once this call has ended.
     """
-    offer, others = _Offer(work, count), min(count - 1, MOST_THREADS)
+    others = min(count - 1, MOST_THREADS)
     if _crew.size < others:
         _crew.enlarge(others)
+    at, _kept = zeroed(job_bytes(count, len(row)))
+    job = (ctypes.c_int64 * len(JOB)).from_address(at)
+    job[:] = [
+        True, False, False, 0,
+        code.address, ctypes.addressof(row), len(row), items, length, -(-items // length), count, patience,
+        scratch, stride, _crew.seats, _crew.size, *_locks,
+    ]  # fmt: skip
+    lead = _crew.leader.call
     try:
-        for _ in range(others):
-            _crew.offers.put(offer)
-        work(0)
-        offer.settle()
-    except BaseException:
-        stop.set()
-        offer.settle()
-        raise
-    if offer.raised:
-        raise offer.raised[0]
+        while job[LEFT]:
+            lead(at)
+    finally:  # Python looks for signals after a call, not before: nothing can come between an interrupt and this one
+        if job[LEFT]:
+            job[STOP] = True
+            lead(at)
 
 
 def _forget() -> None:
-    """A forked child has none of its parent's threads, and nobody who would release their locks."""
+    """A forked child has none of its parent's threads, and nobody who would ring their bells."""
     global _crew
     _crew = _Crew()
 

@@ -26,6 +26,7 @@ from juanji.jit.emit import I64, PTR, Emitter
 from juanji.jit.load import load
 from juanji.jit.lock import compiling
 from juanji.jit.target import Target
+from juanji.recall import recalled
 
 CHAINS = 12  # independent multiply-adds in flight: enough to hide their latency on any machine, few enough for 16 registers
 
@@ -100,7 +101,8 @@ def loaded(key: Any, emit: Callable[[Any, Target], str]) -> store.Code:
 @lru_cache(maxsize=1)
 def identity() -> str:
     """A hash of what compiled code depends on besides its own key: the processor, LLVM, and the generator."""
-    return hashlib.sha256(f"{_processor()} {store.generator_hash()}".encode()).hexdigest()
+    generator = recalled("generator", lambda: {"hash": store.generator_hash()})["hash"]
+    return hashlib.sha256(f"{_processor()} {generator}".encode()).hexdigest()
 
 
 @lru_cache(maxsize=1)

@@ -12,11 +12,11 @@ from juanji.algorithms.problem import contiguous_strides
 from juanji.jit.arguments import HEAD, Row
 from juanji.jit.load import load
 from juanji.jit.memory import address
-from juanji.jit.program import Program
 from juanji.jit.store import Code
 from juanji.jit.target import Target
 from juanji.kept import kept
 from juanji.run import THREAD_CYCLES, Ready, longest_share, run_items, slice_length, workers
+from juanji.run import threads as as_many
 
 Array = npt.NDArray[Any]
 
@@ -26,22 +26,18 @@ MOST_ITEMS = 1 << 30
 ITEM_CYCLES = 50e3  # that an item made for many threads has at least
 SPLITS = (1, 2, 3, 4, 6, 8)  # items of a thread, in which work may be cut
 EVEN = 1.03  # by which the largest share may exceed the mean, and by which another must be smaller to be worth more items
+FEW_BYTES = 1 << 16  # of weights that one thread packs sooner than two
 MOST_ROWS = 64  # rows of arguments that a part keeps, one for each way an input may lie
 
 
 class Operands(NamedTuple):
-    """Packed weights and biases, and where they lie."""
+    """Weights and biases as the program of a part reads them, and where they lie."""
 
+    part: Part
     w: Array
     bias: Array | None
     w_at: int
     bias_at: int
-
-    @classmethod
-    def packed(cls, program: Program, w: Array, bias: Array | None) -> Operands:
-        w = program.pack_weights(w)
-        bias = None if bias is None else program.pack_bias(bias)
-        return cls(w, bias, address(w), 0 if bias is None else address(bias))
 
 
 class Part:
@@ -52,6 +48,23 @@ class Part:
         self.program = job.program(schedule)
         self._rows: dict[tuple[int, ...], tuple[Row, int]] = {}
         self._finer: dict[int, Part] = {}
+
+    def pack(self, w: Array, bias: Array | None, threads: int | None) -> Operands:
+        """Weights and biases in the program's order."""
+        program = self.program
+        if threads is None or w.nbytes < FEW_BYTES:
+            w = program.pack_weights(w)
+        else:
+            with as_many(threads):
+                w = program.pack_weights(w)
+        bias = None if bias is None else program.pack_bias(bias)
+        return Operands(self, w, bias, address(w), 0 if bias is None else address(bias))
+
+    @kept
+    def once(self) -> Part:
+        """This part for weights that come with a single call."""
+        schedule = self.job.once(self.schedule)
+        return self if schedule is None else Part(schedule, self.cycles, self.job, self.target)
 
     def for_threads(self, asked: int | None) -> Part:
         """This part in as many items as suit the threads that a call takes; the code and the packed operands are the same."""
@@ -87,14 +100,14 @@ class Part:
         return load(self.program.code, self.program.emit, self.target, machines.identity())
 
     def run(self, x: Array, operands: Operands, y: Array, threads: int | None) -> None:
-        """Run the program on an input as it lies, packed operands and the array that it writes."""
-        part = self if self.cycles < LEAST_SHARED else self.for_threads(threads)
+        """Run the program that the operands are for on an input as it lies and the array that it writes."""
+        part = operands.part if self.cycles < LEAST_SHARED else operands.part.for_threads(threads)
         program = part.program
         run_items(part.code, part._filled(x, operands, y), program.items, program.scratch, self.cycles, threads)
 
     def ready(self, x: Array, operands: Operands, y: Array, threads: int | None) -> Ready:
         """`run` for arrays that stay where they are, with nothing left to look up; not for two threads at a time."""
-        part = self.for_threads(threads)
+        part = operands.part.for_threads(threads)
         row, program = part._filled(x, operands, y), part.program
         return Ready(part.code, row, program.items, program.scratch, self.cycles, threads, (x, operands, y, program.tables))
 

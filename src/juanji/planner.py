@@ -24,6 +24,7 @@ from juanji.jit.program import Program
 from juanji.jit.store import Code
 from juanji.machine import Machine
 from juanji.parts import Operands, Part
+from juanji.recall import recalled
 from juanji.run import workers
 from juanji.spec import Convolution
 from juanji.winners import Winner
@@ -35,31 +36,46 @@ Choice = tuple[Any, float]  # a schedule and its expected cycles
 class Algorithm(NamedTuple):
     """accepts: None or why it does not compute that product of a description; work: the jobs that make it.
 
-    strict: whether its error is no larger than the direct sum's, infinities and NaN included.
+    accurate: whether its rounding errors are no larger than the direct sum's.
+    strict: whether that holds of all numbers, the smallest, infinities and NaN included.
     same_bits: whether every schedule of a description gives the same bits, so that `tune` may choose among them.
     """
 
     accepts: Callable[[Convolution, str], str | None]
     work: Callable[[Convolution, str, Machine], Work]
+    accurate: bool
     strict: bool
     same_bits: bool = False
 
+    @property
+    def margin(self) -> float:
+        """What its expected time counts, times itself, where it is compared with others."""
+        return 1.0 if self.accurate else MARGIN
+
+
+def _direct(spec: Convolution, produces: str, machine: Machine) -> Work:
+    if spec.shared:
+        return direct.work(spec, produces, machine)
+    from juanji.algorithms import tiled  # the tiles of sites take as long to import as those of shared weights
+
+    return tiled.work(spec, produces, machine)
+
 
 ALGORITHMS = {
-    "direct": Algorithm(direct.accepts, direct.work, strict=True, same_bits=True),
-    "winograd": Algorithm(winograd.accepts, winograd.work, strict=False, same_bits=True),
-    "fft": Algorithm(fft.accepts, fft.work, strict=False),
-    "separable": Algorithm(partial(separable.accepts, low_rank=False), separable.work, strict=True, same_bits=True),
-    "box": Algorithm(box.accepts, box.work, strict=True, same_bits=True),
-    "low_rank": Algorithm(partial(separable.accepts, low_rank=True), separable.work, strict=False, same_bits=True),
-    "matrix": Algorithm(matrix.accepts, matrix.work, strict=False, same_bits=True),
+    "direct": Algorithm(direct.accepts, _direct, accurate=True, strict=True, same_bits=True),
+    "winograd": Algorithm(winograd.accepts, winograd.work, accurate=False, strict=False, same_bits=True),
+    "fft": Algorithm(fft.accepts, fft.work, accurate=False, strict=False),
+    "separable": Algorithm(partial(separable.accepts, low_rank=False), separable.work, accurate=True, strict=True, same_bits=True),
+    "box": Algorithm(box.accepts, box.work, accurate=True, strict=True, same_bits=True),
+    "low_rank": Algorithm(partial(separable.accepts, low_rank=True), separable.work, accurate=False, strict=False, same_bits=True),
+    "matrix": Algorithm(matrix.accepts, matrix.work, accurate=True, strict=False, same_bits=True),
 }
 PRECISIONS = ("default", "strict")
 SMALL_PART = 100e3  # cycles below which a part may take a tile that is not its best
 NAMES = {"y": "convolution", "x": "gradient of the input", "w": "gradient of the weights"}
 WAITING = 1e-12  # seconds that count for a cycle while bytes move: of algorithms that wait for them, the one with least to do is taken
 MARGIN = 1.1  # by which an algorithm of larger error must be faster
-PREPARED = {"y": 0.25, "x": 1.0, "w": 0.0}  # of preparing weights, what is counted to a call: outputs are often computed with bound ones
+PREPARED = {"y": 0.2, "x": 1.0, "w": 0.0}  # of preparing weights, what is counted to a call: outputs are often computed with bound ones
 IMAGES = {"y": 1, "x": 4, "w": 1}  # that algorithms are compared for, whatever the batch: gradients of inputs are those of batches
 READ = {"y": ("x", "w"), "x": ("y", "w"), "w": ("x", "y")}  # the operands that each product reads; the first may be any view
 
@@ -89,7 +105,7 @@ def _plan_for(spec: Convolution, algorithm: str, precision: str, produces: str) 
         images = IMAGES[produces]
         together = expected(replace(winners.one_image(spec), batch=images), produces, tuple(accepting))
         seconds = {name: found / images for name, found in together.items()}
-        chosen = min(seconds, key=lambda name: seconds[name] * (1.0 if ALGORITHMS[name].strict else MARGIN))
+        chosen = min(seconds, key=lambda name: seconds[name] * ALGORITHMS[name].margin)
         tuned = winners.algorithm(spec, produces, precision) if algorithm == "auto" else None
         if tuned is not None and tuned in accepting:
             chosen = tuned
@@ -120,7 +136,12 @@ def refusal(spec: Convolution, algorithm: str, precision: str, produces: str, na
 @lru_cache(maxsize=1024)
 def expected(spec: Convolution, produces: str, names: tuple[str, ...]) -> dict[str, float]:
     """The expected seconds of some algorithms, each with its share of what preparing the weights takes."""
-    machine, found = machines.probe(), {}
+    machine = machines.probe()
+    return recalled(("expected", spec, produces, names, machine), lambda: _expected(spec, produces, names, machine))
+
+
+def _expected(spec: Convolution, produces: str, names: Sequence[str], machine: Machine) -> dict[str, float]:
+    found = {}
     for name in names:
         work = ALGORITHMS[name].work(spec, produces, machine)
         cycles = sum(cycles for _, cycles in choose(work.jobs)) + PREPARED[produces] * work.preparing
@@ -303,20 +324,22 @@ class Plan:
 
     def borrow(self, w: Array, bias: Array | None = None) -> Bound:
         """`bind` to arrays that nobody changes as long as it is used: weights in the order of a program are read where they lie."""
-        return Bound(self, *self._pack(w, bias))
+        return Bound(self, *self._pack(w, bias, None))
 
     def __call__(
         self, x: npt.ArrayLike, w: npt.ArrayLike, bias: npt.ArrayLike | None = None, *, out: Array | None = None, threads: int | None = None
     ) -> Array:
         """The convolution of x with w. Views with any strides are read where they lie, save innermost gaps, which are closed by a copy."""
-        operands, bias = self._pack(np.asarray(w), None if bias is None else np.asarray(bias))
+        operands, bias = self._pack(np.asarray(w), None if bias is None else np.asarray(bias), threads, once=True)
         return self._run(np.asarray(x), operands, bias, out, threads)
 
-    def _pack(self, w: Array, bias: Array | None) -> tuple[tuple[Operands, ...], Array | None]:
+    def _pack(
+        self, w: Array, bias: Array | None, threads: int | None, once: bool = False
+    ) -> tuple[tuple[Operands, ...], Array | None]:
         w = self._check_second(w)
         self._check_bias(bias)
         inside = bias if self.work.finished else None
-        return tuple([Operands.packed(part.program, w, inside) for part in self.parts]), bias
+        return tuple([(part.once if once else part).pack(w, inside, threads) for part in self.parts]), bias
 
     def _check_second(self, w: Array) -> Array:
         """The weights, or the error, as the programs read them: in the plan's type and this machine's byte order."""

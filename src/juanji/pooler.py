@@ -29,6 +29,7 @@ from juanji.jit.arguments import HEAD, Row
 from juanji.jit.load import load
 from juanji.jit.memory import address, empty_aligned
 from juanji.jit.store import Code
+from juanji.jit.windowed import FAULT, PLACES
 from juanji.kept import kept
 from juanji.machine import Machine
 from juanji.run import Ready, run_items
@@ -37,7 +38,7 @@ from juanji.windows import Pooling, Sliding
 
 Array = npt.NDArray[Any]
 
-X, PLACES, Y = (HEAD.index(name) for name in ("x", "w", "y"))
+X, AT_PLACES, AT_FAULT, Y = (HEAD.index(name) for name in ("x", PLACES, FAULT, "y"))
 WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
 FLOATS = ("float16", "float32", "float64")
 NAMES = {np.dtype(name): name for name in (*WHOLE, *FLOATS)}  # NumPy takes a microsecond to spell a type's name
@@ -64,16 +65,25 @@ class Reducer:
         """Reduce x into the C-contiguous y, and the places into the likewise contiguous `places`."""
         if y.size == 0:
             return
-        if not self.kernel.fits(x):
+        kernel = self.kernel
+        if not kernel.fits(x):
             x = np.ascontiguousarray(x)
-        self.ready(x, y, places, threads)()
+        row = self._filled(x, y, places)
+        if kernel.code.matched and places is not None:
+            _run_checked(self.code, row, kernel, places, threads)
+        else:
+            run_items(self.code, row, kernel.items, kernel.scratch, kernel.cycles, threads)
 
     def ready(self, x: Array, y: Array, places: Array | None, threads: int | None) -> Ready:
         """The call on arrays that stay where they are, of which x fits; not for two threads at a time."""
+        kernel, row = self.kernel, self._filled(x, y, places)
+        return Ready(self.code, row, kernel.items, kernel.scratch, kernel.cycles, threads, (x, y, places, kernel))
+
+    def _filled(self, x: Array, y: Array, places: Array | None) -> Row:
         row = self._rows.get(x.strides) or self._new_row(x)
         row = type(row).from_buffer_copy(row)
-        row[X], row[PLACES], row[Y] = address(x), 0 if places is None else address(places), address(y)
-        return Ready(self.code, row, self.kernel.items, self.kernel.scratch, self.kernel.cycles, threads, (x, y, places, self.kernel))
+        row[X], row[AT_PLACES], row[Y] = address(x), 0 if places is None else address(places), address(y)
+        return row
 
     def _new_row(self, x: Array) -> Row:
         close = contiguous_strides(x.shape, x.itemsize)  # an axis of one element may have any stride
@@ -146,7 +156,17 @@ class Pooler:
         """At every element the sum of the errors of the windows that meet it and whose places name it."""
         return self._transposed(matched=True)
 
-    def _transposed(self, matched: bool) -> Reducer:
+    @kept
+    def spread_means(self) -> Reducer | None:
+        """`spread` of means whose divisors are all one power of two, by which sums are divided on their way out; else None, and errors are
+        divided beforehand: they are fewer than elements, and a division takes longer than a store."""
+        divisors = [axis.divisor(self.pooling.padding_counts) for axis in self.pooling.axes]
+        if any((d != d[0]).any() or d[0] & (d[0] - 1) for d in divisors):
+            return None
+        same = zip(self.pooling.axes, divisors, strict=True)
+        return self._transposed(matched=False, divisors=tuple(np.full(axis.size, d[0]) for axis, d in same))
+
+    def _transposed(self, matched: bool, divisors: tuple[npt.NDArray[np.int64], ...] | None = None) -> Reducer:
         pooling = self.pooling
         return Reducer(
             Reduction(
@@ -159,6 +179,7 @@ class Pooler:
                 total=self.total,
                 largest=False,
                 matched=matched,
+                divisors=divisors,
             ),
             self.machine,
         )
@@ -285,9 +306,9 @@ def backward(
             places = _places(plan, x, single, indices, threads)
             dx = _scattered(plan, errors, places, threads)
         case "avg":
-            if plan.divisor.max() > 1:
+            if plan.spread_means is None:
                 errors = np.divide(errors, plan.divisor)
-            dx = _spread(plan, errors, threads)
+            dx = _spread(plan, plan.spread_means or plan.spread, errors, threads)
         case "lp":
             dx = _norm_gradient(plan, x, errors, None if y is None else _output_like("y", y, plan, single), threads)
         case _:
@@ -304,13 +325,13 @@ def _norm_gradient(plan: Pooler, x: Array, errors: Array, y: Array | None, threa
         dx = _scattered(plan, errors, _places(plan, x, False, None, threads), threads)
         return np.multiply(dx, np.sign(x), out=dx)
     if p == 1:
-        dx = _spread(plan, errors, threads)
+        dx = _spread(plan, plan.spread, errors, threads)
         return np.multiply(dx, np.sign(x), out=dx)
     norm = forward(plan, x, False, None, False, None, threads) if y is None else y
     x, errors, norm = (array.astype(plan.total, copy=False) for array in (x, errors, norm))
     power = norm if p == 2 else norm ** (p - 1)
     ratio = np.divide(errors, power, out=np.zeros_like(errors), where=power != 0)
-    dx = _spread(plan, ratio, threads)
+    dx = _spread(plan, plan.spread, ratio, threads)
     if p == 2:
         return np.multiply(dx, x, out=dx)
     factor = np.abs(x)
@@ -319,10 +340,10 @@ def _norm_gradient(plan: Pooler, x: Array, errors: Array, y: Array | None, threa
     return np.multiply(dx, factor, out=dx)
 
 
-def _spread(plan: Pooler, errors: Array, threads: int | None) -> Array:
+def _spread(plan: Pooler, spread: Reducer, errors: Array, threads: int | None) -> Array:
     """Sᵀ of errors."""
     dx = empty_aligned(plan.pooling.x_shape, plan.total)
-    plan.spread(errors.astype(plan.total, copy=False), dx, None, threads)
+    spread(errors.astype(plan.total, copy=False), dx, None, threads)
     return dx
 
 
@@ -339,7 +360,7 @@ def _places(plan: Pooler, x: Array, single: bool, indices: npt.ArrayLike | None,
     pooling = plan.pooling
     if indices is not None:
         shape = pooling.y_shape[1:] if single else pooling.y_shape
-        return checked_places(indices, shape, math.prod(pooling.size)).reshape(pooling.y_shape)
+        return places_of(indices, shape).reshape(pooling.y_shape)
     places = empty_aligned(pooling.y_shape, np.int64)
     plan.with_places(x, np.empty(pooling.y_shape, plan.y_dtype), places, threads)
     return places
@@ -377,11 +398,21 @@ def send(
         dtype = NAMES[values.dtype] if add else f"uint{8 * values.dtype.itemsize}"
         sender = _sender(goal, spatial, shape[0], channels, layout == "channels_last", dtype, add)
         row = type(sender.row).from_buffer_copy(sender.row)
-        row[X], row[PLACES], row[Y] = address(values), address(places), address(result)
-        run_items(sender.code, row, sender.kernel.items, sender.kernel.scratch, sender.kernel.cycles, threads)
+        row[X], row[AT_PLACES], row[Y] = address(values), address(places), address(result)
+        _run_checked(sender.code, row, sender.kernel, places, threads)
     if out is not None and result is not out:
         np.copyto(out, result)
     return result
+
+
+def _run_checked(code: Code, row: Row, kernel: Kernel, places: Array, threads: int | None) -> None:
+    """Run a kernel that looks at the places that it uses. Raises ArgumentError if one of them lies outside its plane."""
+    fault = np.zeros(1, np.int64)
+    row[AT_FAULT] = address(fault)
+    run_items(code, row, kernel.items, kernel.scratch, kernel.cycles, threads)
+    if fault[0]:
+        plane = kernel.words["pixels"]
+        raise ArgumentError(f"indices from {places.min()} to {places.max()} must lie between 0 and {plane - 1}: flat places in a plane")
 
 
 class Sender:
@@ -431,17 +462,14 @@ def _output_like(name: str, value: npt.ArrayLike, plan: Pooler, single: bool) ->
     return array.astype(plan.y_dtype, copy=False).reshape(plan.pooling.y_shape)
 
 
-def checked_places(indices: npt.ArrayLike, shape: tuple[int, ...], plane: int) -> Array:
-    """Places as contiguous int64, every one of them inside a plane of as many elements."""
+def places_of(indices: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
+    """Places as contiguous int64, one for each value; the kernels that use them see whether they lie inside the plane."""
     places = array_of("indices", indices)
     if places.dtype.kind not in "iu":
         raise DtypeError(f"indices have dtype {places.dtype}, but must be integers")
     if places.shape != shape:
         raise ShapeError(f"indices have shape {places.shape}, but must have {shape}: one per value")
-    places = np.ascontiguousarray(places, np.int64)
-    if places.size and places.view(np.uint64).max() >= plane:  # negative numbers are the largest there
-        raise ArgumentError(f"indices from {places.min()} to {places.max()} must lie between 0 and {plane - 1}: flat places in a plane")
-    return places
+    return np.ascontiguousarray(places, np.int64)
 
 
 def _bytes(array: Array) -> Array:
@@ -462,7 +490,7 @@ def _usable(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], *inputs: Arr
     """The array to compute into: `out` itself, or another where it has gaps or shares memory with an input."""
     if not isinstance(out, np.ndarray) or out.shape != shape:
         raise ShapeError(f"out has shape {np.shape(out)}, but the result has {shape}")
-    if out.dtype.name != dtype.name:
+    if out.dtype != dtype and out.dtype.newbyteorder("=") != dtype:
         raise DtypeError(f"out has dtype {out.dtype}, but the result has {dtype}")
     if not out.flags.writeable:
         raise ArgumentError("out is read-only")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from juanji.calls import met
 from juanji.describe import Padding, PerAxis, parse_padding, per_axis
 from juanji.errors import ArgumentError, ShapeError
-from juanji.pooler import NAMES, Array, Pooler, backward, batched, checked_places, forward, numbers, pooler, product, send
+from juanji.pooler import NAMES, Array, Pooler, backward, batched, forward, numbers, places_of, pooler, product, send
 from juanji.spec import LAYOUTS
 from juanji.windows import KINDS, Axis, Pooling, Sliding, bins, sliding
 
@@ -228,7 +228,7 @@ def unpool(
     if not channels:
         raise ShapeError(f"y of shape {y.shape} must have at least one channel")
     full = (values.shape[0], *goal, channels) if last else (values.shape[0], channels, *goal)
-    places = checked_places(indices, y.shape, math.prod(goal)).reshape(values.shape)
+    places = places_of(indices, y.shape).reshape(values.shape)
     result = send(values, places, full, spatial, goal, layout, False, None if out is None else batched(out, single), threads)
     if out is not None:
         return out

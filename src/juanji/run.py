@@ -1,4 +1,4 @@
-"""Running a program's items on threads: plain Python threads around calls that release the interpreter lock.
+"""Running a program's items, on the caller's thread and on those of the crew.
 
 Items are independent and each computes its outputs in the same way whoever runs it, so the bits do not depend on the
 number of threads. Long work goes in slices, between which Ctrl-C is heard; small work stays on the caller's thread.
@@ -7,51 +7,59 @@ number of threads. Long work goes in slices, between which Ctrl-C is heard; smal
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from juanji.crew import beside
+from juanji.crew import MOST_THREADS, share_out
 from juanji.errors import ArgumentError
 from juanji.jit.arguments import HEAD, Row
+from juanji.jit.memory import zeroed
 from juanji.jit.store import Code
 
 Array = npt.NDArray[Any]
 
-BEGIN, END, SCRATCH = HEAD.index("begin"), HEAD.index("end"), HEAD.index("scratch")
+END, SCRATCH = HEAD.index("end"), HEAD.index("scratch")
 SLICE_CYCLES = 60e6  # a slice between two looks at the stop flag: some 20 ms
-THREAD_CYCLES = 200e3  # work that is worth the hand-over to another thread, some tens of microseconds
-TURN_CYCLES = 10e3  # of a slice, for each thread: the interpreter stands between slices for one microsecond
-TURNS = 4  # slices of a thread, at least, where there are as many items
+THREAD_CYCLES = 100e3  # work that is worth a hand-over to another thread, which takes a microsecond, or ten where that one sleeps
+TURN_CYCLES = 10e3  # of a slice at least: a kernel takes some hundred cycles to begin
+TURNS = 16  # slices of a thread, at least, where there are as many items: whoever is slower leaves more of them to others
 MOST_LENGTHS = 64  # that are looked at
 BRIEF_CYCLES = 15e3  # work that is over sooner than the interpreter's lock may be had back, some microseconds
-KEPT_SCRATCH = 64 << 20  # bytes that a thread keeps for its next call
+KEPT_SCRATCH = 256 << 20  # bytes that a thread keeps for its next call, and for those who help with it
+PAGE = 4096  # no two threads' scratch memory shares one
+
+
+class _Room(NamedTuple):
+    """Memory from an address on, and the array that must outlive its use."""
+
+    size: int
+    address: int
+    array: Array | None
+
+
+NO_ROOM = _Room(0, 0, None)
 
 
 class _Thread(threading.local):
-    """What each thread keeps: its scratch memory, and the number of threads of the block it is in."""
+    """What each thread keeps: scratch memory for its calls, and the number of threads of the block it is in."""
 
-    size = 0
-    address = 0
-    buffer: Array | None = None
+    room = NO_ROOM
     count: int | None = None
 
     def scratch(self, size: int) -> tuple[int, Array | None]:
         """The address of as many bytes at the start of a cache line, and the array that must outlive their use."""
-        if size <= self.size:
-            return self.address, self.buffer
-        buffer = np.zeros(size + 64, np.uint8)
-        start = buffer.ctypes.data
-        address = start + -start % 64
-        if size <= KEPT_SCRATCH:
-            self.size, self.address, self.buffer = size, address, buffer
-        return address, buffer
+        room = self.room
+        if size > room.size:
+            room = _Room(size, *zeroed(size))
+            if size <= KEPT_SCRATCH:
+                self.room = room
+        return room.address, room.array
 
 
 _thread = _Thread()
@@ -106,20 +114,15 @@ def workers(items: int, cycles: float, asked: int | None) -> int:
     return min(thread_count(asked), max(items, 1), int(cycles / THREAD_CYCLES) or 1)
 
 
-def scratch(size: int) -> tuple[int, Array | None]:
-    """The calling thread's scratch memory: the address of as many bytes, and what keeps them. The next kernel gets the same."""
-    return _thread.scratch(size)
-
-
 @lru_cache(maxsize=4096)
 def slice_length(items: int, cycles: float, count: int) -> int:
     """Items of the slices that threads take in turn, as they come to the end of their last.
 
-    Ctrl-C is heard between slices, so none is long; the interpreter is needed between them, so they are the longer the more threads
-    want it, unless that leaves too few. Of the lengths between, the one with which equally fast threads are done first.
+    Ctrl-C is heard between slices, so none is long; a kernel has to begin anew with each, so none is very short, unless that leaves too
+    few. Of the lengths between, the one with which equally fast threads are done first.
     """
     longest = min(max(int(SLICE_CYCLES * items / max(cycles, 1.0)), 1), max(items // (TURNS * count), 1) if count > 1 else items)
-    shortest = min(max(int(TURN_CYCLES * count * items / max(cycles, 1.0)), 1), longest)
+    shortest = min(max(int(TURN_CYCLES * items / max(cycles, 1.0)), 1), longest)
     lengths = range(longest, shortest - 1, -max((longest - shortest) // MOST_LENGTHS, 1))
     return min(lengths, key=lambda length: longest_share(items, length, count))
 
@@ -133,42 +136,21 @@ def longest_share(items: int, length: int, count: int) -> int:
 
 def run_items(code: Code, row: Row, items: int, scratch: int, cycles: float, asked: int | None) -> None:
     """Run items 0 … items − 1 with the arguments of `row`, whose begin, end and scratch are filled in here."""
-    count = workers(items, cycles, asked)
+    count = min(workers(items, cycles, asked), MOST_THREADS)
     if count <= 1 and cycles <= SLICE_CYCLES:
         row[SCRATCH], _kept = _thread.scratch(scratch)
         row[END] = items
         (code.call_briefly if cycles <= BRIEF_CYCLES else code.call)(row)
         return
     length = slice_length(items, cycles, count)
-    slices = -(-items // length)
-    shares = [iter(range(slices * who // count * length, slices * (who + 1) // count * length, length)) for who in range(count)]
-    stop = threading.Event()
-
-    def work(who: int) -> None:
-        own = type(row).from_buffer_copy(row)
-        own[SCRATCH], _kept = _thread.scratch(scratch)
-        for start in itertools.chain(*shares[who:], *shares[:who]):  # its own share, and then what others have left
-            if stop.is_set():
-                return
-            own[BEGIN], own[END] = start, min(start + length, items)
-            code.call(own)
-
-    beside(work, count, stop)
-
-
-def together(lists: Sequence[Sequence[Callable[[], Any]]], threads: int) -> None:
-    """Lists of calls beside each other on no more than so many threads, each list in its order."""
-    turns = itertools.count()
-    stop = threading.Event()
-
-    def work(_: int) -> None:
-        while (turn := next(turns)) < len(lists):
-            for call in lists[turn]:
-                if stop.is_set():
-                    return
-                call()
-
-    beside(work, min(threads, len(lists)), stop)
+    patience = max(int(SLICE_CYCLES * items / (cycles * length)), 1)
+    stride = -(-scratch // PAGE) * PAGE
+    start, _kept = _thread.scratch(stride * (count - 1) + scratch)
+    room, _thread.room = _thread.room, NO_ROOM  # for others now: what a signal's handler calls here takes memory of its own
+    try:
+        share_out(code, row, items, length, count, patience, start, stride)
+    finally:
+        _thread.room = room
 
 
 class Ready:

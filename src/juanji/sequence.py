@@ -3,40 +3,38 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from juanji import machine as machines
-from juanji.jit.arguments import pack
+from juanji.jit.arguments import HEAD, pack
+from juanji.jit.memory import address
 from juanji.jit.sequence import SequenceCode, emit_sequence
-from juanji.run import BEGIN, END, SLICE_CYCLES, Ready, scratch, together, workers
+from juanji.run import SLICE_CYCLES, Ready, workers
 
 Call = Callable[[], Any]
-SCRATCH = SequenceCode().names.index("scratch")
+BEGIN, END = HEAD.index("begin"), HEAD.index("end")
 
 
-class Joined:
-    """Calls one after another on the caller's thread, as one. Not for two threads at a time."""
+class Joined(Ready):
+    """Lists of calls as one: each list in its order on one thread, beside each other on several. Not for two threads at a time."""
 
-    __slots__ = ("calls", "code", "row", "scratch", "table")
+    __slots__ = ()
 
-    def __init__(self, calls: Sequence[Ready]):
+    def __init__(self, lists: Sequence[Sequence[Ready]], threads: int):
         code = SequenceCode()
-        self.calls = tuple(calls)  # which keep what the table points to
-        self.code = machines.loaded(code, emit_sequence)
-        self.scratch = max(call.scratch for call in calls)
-        for call in calls:
+        for call in (call for calls in lists for call in calls):
             call.row[BEGIN], call.row[END] = 0, call.items
-        self.table = np.array([(call.code.address, ctypes.addressof(call.row)) for call in calls], np.int64)
-        words = {"map_calls": self.table.ctypes.data, "count": len(calls), "scratch": 0}
-        self.row = pack(code.names, words)
-
-    def __call__(self) -> None:
-        self.row[SCRATCH], _kept = scratch(self.scratch)
-        self.code.call(self.row)
+        tables = [np.array([(call.code.address, ctypes.addressof(call.row)) for call in calls], np.int64) for calls in lists]
+        table = np.array([(address(calls), len(calls)) for calls in tables], np.int64)
+        row = pack(code.names, {"map_lists": address(table)})
+        scratch = max(call.scratch for calls in lists for call in calls)
+        cycles = sum(call.cycles for calls in lists for call in calls)
+        kept = (table, tables, lists)
+        super().__init__(machines.loaded(code, emit_sequence), row, len(lists), scratch, cycles, threads, kept)
 
 
 class Lanes:
@@ -52,35 +50,36 @@ def joined(calls: Iterable[Call | Lanes], threads: int) -> list[Call]:
     """The same calls for a number of threads; neighbours that stay on one thread are joined, for no longer than Ctrl-C may wait."""
     found: list[Call] = []
     waiting: list[Ready] = []
-    cycles = 0.0
 
     def flush() -> None:
-        nonlocal cycles
-        if waiting:
-            found.append(Joined(waiting) if len(waiting) > 1 else waiting[0])
+        found.extend(Joined([piece], 1) if len(piece) > 1 else piece[0] for piece in pieces(waiting))
         waiting.clear()
-        cycles = 0.0
-
-    def add(call: Call) -> None:
-        nonlocal cycles
-        if not isinstance(call, Ready) or call.cycles > SLICE_CYCLES or workers(call.items, call.cycles, threads) > 1:
-            flush()
-            found.append(call)
-            return
-        if cycles + call.cycles > SLICE_CYCLES:
-            flush()
-        waiting.append(call)
-        cycles += call.cycles
 
     for call in calls:
-        if not isinstance(call, Lanes):
-            add(call)
-        elif threads == 1 or len(call.lists) == 1:
-            for each in call.lists:
-                for one in each:
-                    add(one)
-        else:
+        if isinstance(call, Lanes) and len(call.lists) > 1 and threads > 1:
             flush()
-            found.append(partial(together, [joined(each, 1) for each in call.lists], threads))
+            stages = itertools.zip_longest(*map(pieces, call.lists))  # the first pieces of all lists, then their second ones
+            found.extend(Joined([piece for piece in stage if piece], threads) for stage in stages)
+            continue
+        for one in itertools.chain(*call.lists) if isinstance(call, Lanes) else (call,):
+            if isinstance(one, Ready) and one.cycles <= SLICE_CYCLES and workers(one.items, one.cycles, threads) == 1:
+                waiting.append(one)
+            else:
+                flush()
+                found.append(one)
     flush()
     return found
+
+
+def pieces(calls: Sequence[Ready]) -> Iterator[list[Ready]]:
+    """Runs of calls, each no longer than Ctrl-C may wait unless it is a single one."""
+    piece: list[Ready] = []
+    cycles = 0.0
+    for call in calls:
+        if piece and cycles + call.cycles > SLICE_CYCLES:
+            yield piece
+            piece, cycles = [], 0.0
+        piece.append(call)
+        cycles += call.cycles
+    if piece:
+        yield piece

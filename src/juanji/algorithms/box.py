@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from juanji.algorithms import costs
+from juanji.algorithms import costs, running
 from juanji.algorithms.direct import Job, Work
 from juanji.algorithms.loops import loops
 from juanji.algorithms.problem import Problem
+from juanji.algorithms.running import the_weight
 from juanji.algorithms.strips import Strips, axes, even, refusal
 from juanji.contraction import lower
-from juanji.errors import ArgumentError
 from juanji.jit.box import VECTORS, BoxCode, emit_box
 from juanji.jit.memory import empty_aligned
 from juanji.jit.program import Program
@@ -71,9 +71,13 @@ def accepts(spec: Convolution, produces: str) -> str | None:
 
 
 def work(spec: Convolution, produces: str, machine: Machine) -> Work:
-    """What computes the output."""
+    """What computes the output: integers that words hold are summed by adding and taking off, which floats must not be."""
     problem = Problem(lower(spec), spec.dtypes, spec.epilogue, machine, overflow=spec.overflow)
-    return Work((Job(partial(candidates, problem), partial(program, problem)),), spec.dtypes.y)
+    if running.accepts(problem):
+        job = Job(partial(running.candidates, problem), partial(running.program, problem), partial(running.finer, problem))
+    else:
+        job = Job(partial(candidates, problem), partial(program, problem))
+    return Work((job,), spec.dtypes.y)
 
 
 def candidates(problem: Problem) -> Iterator[tuple[Box, float]]:
@@ -111,9 +115,7 @@ class WeightPacking:
 
     def __call__(self, w: Array) -> Array:
         """The two factors, a new array. Raises ArgumentError where the weights are not equal."""
-        weight = w.flat[0]
-        if (w != weight).any():
-            raise ArgumentError("w has weights that differ, but the plan was made for equal ones")
+        weight = the_weight(w)
         packed = empty_aligned((2,), self.dtype)
         packed[...] = (1, weight) if self.last else (weight, 1)
         return packed

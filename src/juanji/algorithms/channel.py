@@ -12,11 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from juanji.algorithms import costs
-from juanji.algorithms.packing import BiasPacking, pack_weights
+from juanji.algorithms.packing import BiasPacking, Packing, pack_weights
 from juanji.algorithms.problem import Problem, Tables, aligned, contiguous_strides
 from juanji.algorithms.splitting import shared, smaller
 from juanji.jit.channel import ChannelCode, emit_channel
 from juanji.jit.program import Program
+
+# Cycles, measured as those of `costs` and on the same machine.
+TILE_CYCLES, WINDOW_CYCLES = 18.0, 3.2  # to start a tile, and to find the window of each of its pixels
+LOOP_CYCLES = 6.5  # to start the innermost loop of a reduction
+STORE_CYCLES = 1.5  # per vector of sums that is put down or taken up
+MOVE, FAR_MOVE = 0.9, 1.9  # multiply-adds that a move within a vector counts for: within 16 bytes, and further
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class Channel:
     planar: bool  # x is seen plane by plane
     lanewise: bool
     prefetch: bool
+    packs: bool = False  # the kernel puts the weights in order itself
 
     @property
     def tile(self) -> tuple[object, ...]:
@@ -44,6 +51,7 @@ class Channel:
         return (
             f"{kind} {self.pixels} pixels × {self.vectors} vectors, {self.block} channels at a time, "
             f"chunks of {'×'.join(map(str, self.box))} pixels {source}, {self.splits} shares of the features"
+            + (", weights put in order by the way" if self.packs else "")
         )
 
 
@@ -101,6 +109,7 @@ def _candidates(problem: Problem, lanewise: bool) -> Iterator[tuple[Channel, flo
             wide = spatial[-1]
             inner = wide.kernel if lanewise else block if planar or wide.dilation > 1 else block * wide.kernel
             fill = _fill(problem, reach, held, planar, turned) if panel else 0.0
+            move = 0.0 if not lanewise or channels == 1 else MOVE if channels * problem.bytes <= 16 else FAR_MOVE
             for pixels in range(2, 13):
                 sums = pixels * vectors
                 if pixels > max(chunk, 2) or sums + vectors + (not lanewise) > machine.registers:
@@ -108,16 +117,16 @@ def _candidates(problem: Problem, lanewise: bool) -> Iterator[tuple[Channel, flo
                 if sums < costs.FEWEST_SUMS and pixels < min(chunk, 12):
                     continue
                 loads = pixels * (vectors if lanewise else 1) + vectors
-                moves = sums if lanewise and channels > 1 else 0  # within a vector, by one of the units that multiply
+                moves = move * sums  # by one of the units that multiply
                 step = max((sums + moves) / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, costs.FMA_LATENCY)
                 step += far + costs.SECOND_CACHE_PIXELS * pixels / problem.lanes
-                tile = steps * step + steps / inner * costs.LOOP_CYCLES + pixels * 4
-                tile += channels // block * (sums * costs.STORE_CYCLES + costs.TILE_CYCLES)
+                tile = steps * step + steps / inner * LOOP_CYCLES + pixels * WINDOW_CYCLES
+                tile += channels // block * (sums * STORE_CYCLES + TILE_CYCLES)
                 if not problem.last:
                     tile += sums * (costs.SCATTER_CYCLES * problem.lanes / 2 if problem.gaps else costs.TURNED_STORE_CYCLES)
                 cycles = problem.batch * groups * chunks * (blocks_f * -(-chunk // pixels) * tile + fill)
-                if lanewise and turned:
-                    cycles *= costs.TURNED_DEPTHWISE
+                if lanewise and turned and problem.far:
+                    cycles *= costs.TURNED_AFAR
                 yield Channel(pixels, vectors, block, box, splits, panel, planar, lanewise, prefetch), cycles
 
 
@@ -187,8 +196,22 @@ def finer(problem: Problem, schedule: Channel, items: int) -> Channel:
     panel, weights = math.prod(_reach(problem, schedule.box)) * held, problem.kernel * channels * features
     most = min(blocks, -(-items // max(chunks, 1))) if weights > panel else schedule.splits
     splits = max(most, schedule.splits)
+    if schedule.packs:  # by the only item that needs them
+        return replace(schedule, splits=splits)
     times = -(-items // max(chunks * -(-blocks // shared(blocks, splits)), 1))
     return replace(schedule, splits=splits, box=smaller(schedule.box, outs, times, schedule.pixels))
+
+
+def once(problem: Problem, schedule: Channel) -> Channel | None:
+    """The schedule for weights that come with a single call: they are put in order just before they are used. None where that does not
+    pay, because several chunks use the same or because all of them fit the second cache."""
+    groups, features, channels, _ = _roles(problem, schedule.lanewise)
+    chunks = problem.batch * math.prod(-(-s.out // b) for s, b in zip(problem.loops.spatial, schedule.box, strict=True))
+    large = problem.kernel * channels * features * groups * problem.bytes > problem.machine.l2 // 2
+    packing = pack_weights(problem, schedule.vectors * problem.lanes, schedule.block, across=schedule.lanewise)
+    if schedule.lanewise or chunks > 1 or not large or not isinstance(packing, Packing) or not packing.by_code:
+        return None
+    return replace(schedule, packs=True, prefetch=False, splits=1)
 
 
 class _Panel(NamedTuple):
@@ -245,6 +268,8 @@ def program(problem: Problem, schedule: Channel) -> Program:
         inner, taps[last] = wide.kernel * schedule.block, 1
     straight = inner <= (costs.MOST_STRAIGHT // 3 if schedule.planar else costs.MOST_STRAIGHT)
 
+    packing = pack_weights(problem, width, schedule.block, across=schedule.lanewise)
+    packs = packing if schedule.packs and isinstance(packing, Packing) else None
     code = ChannelCode(
         x=dtypes.x,
         total=dtypes.sum,
@@ -255,7 +280,7 @@ def program(problem: Problem, schedule: Channel) -> Program:
         panel=schedule.panel,
         channels_last_y=problem.last,
         gaps=problem.gaps,
-        step=wide.step if problem.gaps and not problem.last and wide.step in (2, 4) else 0,
+        step=problem.apart,
         lanewise=problem.channels if schedule.lanewise else 0,
         bias=epilogue.bias,
         activation=epilogue.activation,
@@ -264,6 +289,7 @@ def program(problem: Problem, schedule: Channel) -> Program:
         vectors=schedule.vectors,
         prefetch=schedule.prefetch,
         steps=inner if straight else 0,
+        packs=packs.code if packs else None,
     )
     ys = problem.y_strides
     goals = offsets(schedule.box, [problem.y_step(s) for s in spatial]) if code.gaps else None
@@ -286,6 +312,15 @@ def program(problem: Problem, schedule: Channel) -> Program:
         words |= {f"out{i}": s.out, f"box{i}": schedule.box[i], f"taps{i}": taps[i], f"tap{i}": tap[i], f"reach{i}": s.reach}
         words |= {f"stride{i}": s.stride, f"map{i}": tables.maps[i], f"ps{i}": panel.axes[i]}
         words[f"ys{i}"] = problem.y_step(s)
+    room = aligned((chunk + schedule.pixels + problem.lanes) * width * size)  # of the sums of a block of features
+    scratch = sums + room + 64
+    if packs:
+        near = min(share, max(problem.machine.l2 // 4 // room, 1))  # whose sums stay in the second cache
+        packed_f, packed_c = (near, 1) if packs.blocks_follow else (1, blocks_c)
+        scratch = aligned(sums + packed_f * room)
+        words |= {**packs.words, "packed": scratch, "packed_f": packed_f, "packed_c": packed_c, "sums_f": room}
+        words["packed_runs"] = words["runs"] * packed_c // blocks_c
+        scratch += packed_f * packed_c * steps * width * size + 64
     return Program(
         code=code,
         emit=emit_channel,
@@ -294,10 +329,10 @@ def program(problem: Problem, schedule: Channel) -> Program:
         x_axes={"xs_n": 0, "xs_c": problem.channel_dimension, "xs_w": wide.x, **{f"xs{i}": s.x for i, s in enumerate(spatial)}},
         close=problem.close_in_chunks(bool(schedule.panel and not whole)),
         items=problem.batch * groups * math.prod(-(-s.out // b) for s, b in zip(spatial, schedule.box, strict=True)) * splits,
-        scratch=sums + (chunk + schedule.pixels + problem.lanes) * width * size + 64,
-        pack_weights=pack_weights(problem, width, schedule.block, across=schedule.lanewise),
+        scratch=scratch,
+        pack_weights=packs.as_it_lies if packs else packing,
         pack_bias=BiasPacking(dtypes.sum, groups, width),
-        tables=tables.arrays,
+        tables=(*tables.arrays, *(packs.tables if packs else ())),
         x_skipped=problem.loops.skipped,
         y_start=problem.y_start,
         goal=problem.goal,

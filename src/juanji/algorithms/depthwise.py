@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from juanji.algorithms import costs
 from juanji.algorithms.loops import NO_AXIS, Spatial
 from juanji.algorithms.packing import BiasPacking, pack_weights
 from juanji.algorithms.problem import Problem, Tables
-from juanji.jit.depthwise import DepthwiseCode, emit_depthwise
+from juanji.jit.depthwise import DepthwiseCode, emit_depthwise, looped
 from juanji.jit.program import Program
 from juanji.spec import WORDS
 
-MOST_UNROLLED = 320  # multiply-adds in one straight piece of code
-MOST_HELD = 9  # vectors of weights that are held in registers
-MOST_SUMS, MOST_SUMS_APART = 6, 4  # of a tile; where weights are not held. With more, LLVM moves loads so far ahead that registers run out
-WEIGHT_LOADS = 0.5  # per multiply-add, of weights that the registers cannot hold: neighbouring outputs share some
-WEIGHTS = 1 / 2  # of the first cache, that weights may take which are read anew for every tile
+MOST_HELD = 9  # weights that are held in registers
+MOST_SUMS, MOST_SUMS_CONVERTED = 6, 4  # of a tile beside them. With more, LLVM moves loads so far ahead that registers run out
+MOST_COLUMNS = 12  # of a tile whose weights are not held
+MOST_UNROLLED = 320  # multiply-adds of a kernel row in one straight piece of code, which only strides and dilations make so long
+LINE, SETS = 64, 64  # bytes of a line; sets of the first cache: lines as many lines apart share one
 
 # Cycles, measured as those of `costs`.
-LINE_CYCLES = 2.0  # per vector of the input that comes from the second cache
+LINE_CYCLES = 2.0  # per vector that comes from the second cache, or from beyond in the order of memory
+AGAIN_CYCLES = 1.0  # per vector of a row that has just been read in the order of memory
+FAR_CYCLES = 15.0  # per vector that comes from beyond in another order
 OVERLAP = 2.0  # tiles whose chains of multiply-adds are in flight together
-BORDER = 0.5  # to find a vector of a window that may be outside
-OTHER_ORDER = 1.3  # times what the other order of the loops takes
+ROW_CYCLES = 2.0  # to start a kernel row of a loop
+COLUMN_CYCLES = 1.0  # likewise, a column
+BORDER = 0.3  # to find a vector of a window that may be outside
 
 
 @dataclass(frozen=True)
@@ -43,22 +46,23 @@ class Depthwise:
         return "depthwise", self.rows, self.columns, self.channels_inside
 
     def __str__(self) -> str:
-        return f"depthwise tile {self.rows} rows × {self.columns} columns, bands of {self.band} rows, {self.share} vectors of channels"
+        tile = f"{self.rows} rows × {self.columns} columns, bands of {self.band} rows, {self.share} vectors of channels"
+        return f"depthwise tile {tile}{'' if self.channels_inside else ', one after the other'}"
 
 
 def accepts(problem: Problem) -> bool:
-    """Whether whole vectors of channels lie side by side, each with one filter, under a border of one number."""
+    """Whether channels lie side by side, each with one filter, under a border of one number, the same in the input's type and the sum's."""
     axes, outside = problem.loops.spatial, [s.boundary for s in problem.loops.spatial if s.padded]
+    converted = problem.dtypes.x != problem.dtypes.sum
     return (
         problem.last
         and problem.lanewise == 1
-        and problem.groups % problem.lanes == 0
+        and (problem.groups % problem.lanes == 0 or problem.machine.target.masks)
         and problem.taps is None
-        and problem.dtypes.x == problem.dtypes.sum not in WORDS
-        and len(axes) <= 2
+        and problem.dtypes.sum not in WORDS
+        and len(axes) <= 3
         and not problem.loops.merged
-        and all(b.constant and b == outside[0] for b in outside)
-        and problem.kernel <= MOST_UNROLLED // 4
+        and all(b.constant and b == outside[0] and (b.value == 0 or not converted) for b in outside)
     )
 
 
@@ -66,33 +70,93 @@ def candidates(problem: Problem) -> Iterator[tuple[Depthwise, float]]:
     """Every tile that fits the registers, and its expected cycles."""
     if not accepts(problem):
         return
-    high, wide = _axes(problem)
-    taps, vectors = problem.kernel, problem.groups // problem.lanes
-    held = _held(problem)
-    most = MOST_SUMS if held else MOST_SUMS_APART
-    near = taps * vectors * problem.lanes * problem.bytes <= WEIGHTS * problem.machine.l1
-    for rows, columns in itertools.product(range(1, 5), range(1, 9)):
-        sums = rows * columns
-        if sums > most or rows > high.out or columns > wide.out or sums * taps > MOST_UNROLLED:
+    deep, high, wide = _axes(problem)
+    vectors, row_macs = -(-problem.groups // problem.lanes), wide.out * problem.kernel * problem.groups
+    for rows, columns in _shapes(problem):
+        if rows > high.out or columns > wide.out:
             continue
-        met = _met(high, rows) * _met(wide, columns)
-        loads = met + (taps if held else sums * taps * WEIGHT_LOADS)
-        tile = max(sums * taps / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, taps * costs.FMA_LATENCY / OVERLAP)
-        tile += sums * costs.STORE_CYCLES + costs.TILE_CYCLES / 2
-        down, across = -(-high.out // rows), -(-wide.out // columns)
-        edges = down * across - _inner(high, rows) * _inner(wide, columns)
-        lines = down * _met(high, rows) * wide.out * wide.stride * LINE_CYCLES
-        cycles = problem.batch * vectors * (down * across * tile + edges * met * BORDER + lines)
-        row_macs = wide.out * taps * problem.groups
-        band = min(-(-costs.ITEM_MACS // row_macs // rows) * rows, high.out)
-        share = vectors if band < high.out else max(costs.ITEM_MACS * vectors // (row_macs * high.out), 1)
+        tile = _large_tile(problem, columns) if _rolled(problem) else _small_tile(problem, rows, columns)
+        tiles = deep.out * -(-high.out // rows) * -(-wide.out // columns)
         for inside in (True, False):
-            yield Depthwise(rows, columns, band, min(share, vectors), inside), cycles * (1.0 if inside == near else OTHER_ORDER)
+            band, share = high.out, max(costs.ITEM_MACS * vectors // (row_macs * high.out), 1)
+            if inside:
+                band, share = min(-(-costs.ITEM_MACS // row_macs // rows) * rows, high.out), vectors
+            cycles = problem.batch * vectors * (tiles * (tile + _weights(problem, inside)) + _reading(problem, rows, inside))
+            yield Depthwise(rows, columns, band, min(share, vectors), inside), cycles
 
 
-def _held(problem: Problem) -> bool:
-    """Whether registers hold the weights of a vector of channels, beside the sums."""
-    return problem.kernel <= min(MOST_HELD, problem.machine.registers - MOST_SUMS - 2)
+def _rolled(problem: Problem) -> bool:
+    """Whether kernel rows are a loop: where registers do not hold the weights beside the sums."""
+    _, high, wide = _axes(problem)
+    return high.kernel * wide.kernel > min(MOST_HELD, problem.machine.registers - MOST_SUMS - 2)
+
+
+def _shapes(problem: Problem) -> Iterable[tuple[int, int]]:
+    """Rows and columns of tiles."""
+    if _rolled(problem):
+        wide = problem.loops.spatial[-1]
+        counts = range(1, min(MOST_COLUMNS, problem.machine.registers - 4) + 1)
+        short = [n for n in counts if n * wide.kernel <= MOST_UNROLLED or looped(wide.kernel, wide.stride, wide.dilation, n)]
+        return [(1, columns) for columns in short]
+    most = MOST_SUMS if problem.dtypes.x == problem.dtypes.sum else MOST_SUMS_CONVERTED
+    return [(rows, columns) for rows in range(1, 5) for columns in range(1, most // rows + 1)]
+
+
+def _small_tile(problem: Problem, rows: int, columns: int) -> float:
+    """Cycles of a tile whose weights are held."""
+    deep, high, wide = _axes(problem)
+    sums, taps = rows * columns, problem.kernel
+    met = deep.kernel * _met(high, rows) * _met(wide, columns)
+    converting = met if problem.dtypes.x != problem.dtypes.sum else 0
+    arithmetic = (sums * taps + converting) / costs.FMA_PER_CYCLE
+    tile = max(arithmetic, (met + taps) / costs.LOADS_PER_CYCLE, taps * costs.FMA_LATENCY / OVERLAP)
+    inner = _inner(deep, 1) * _inner(high, rows) * _inner(wide, columns)
+    edges = 1 - inner / (deep.out * -(-high.out // rows) * -(-wide.out // columns))
+    return tile + edges * met * BORDER + sums * costs.STORE_CYCLES + costs.TILE_CYCLES / 2
+
+
+def _large_tile(problem: Problem, columns: int) -> float:
+    """Cycles of a tile whose weights come from memory."""
+    deep, high, wide = axes = _axes(problem)
+    met, macs = _met(wide, columns), columns * wide.kernel
+    converting = met if problem.dtypes.x != problem.dtypes.sum else 0
+    arithmetic = (macs + converting) / costs.FMA_PER_CYCLE
+    clipped = _clipped(axes)
+    if looped(wide.kernel, wide.stride, wide.dilation, columns):
+        row = max(arithmetic, (met + macs) / costs.LOADS_PER_CYCLE) + met * COLUMN_CYCLES
+        row *= wide.seen if clipped else 1.0
+    else:
+        row = max(arithmetic, (met + wide.kernel) / costs.LOADS_PER_CYCLE, wide.kernel * costs.FMA_LATENCY / OVERLAP) + met * BORDER
+    rows = deep.kernel * high.kernel * (deep.seen * high.seen if clipped else 1.0)
+    return rows * (row + ROW_CYCLES) + columns * costs.STORE_CYCLES + costs.TILE_CYCLES / 2
+
+
+def _reading(problem: Problem, rows: int, inside: bool) -> float:
+    """Cycles to read a vector of all places: once from where it lies, then again for each row of tiles, unless the first cache has kept it.
+
+    Neighbours in a vector of channels lie as many lines apart as there are vectors; where that is even, they share fewer sets.
+    """
+    deep, high, wide = axes = _axes(problem)
+    vectors, machine = -(-problem.groups // problem.lanes), problem.machine
+    first = deep.size * high.size * wide.size
+    seen = deep.seen * high.seen if _clipped(axes) else 1.0
+    again = max(deep.out * -(-high.out // rows) * deep.kernel * _met(high, rows) * wide.size * seen - first, 0.0)
+    window = (high.reach - 1) * wide.size * (vectors if inside else 1)  # a row that comes takes the place of one that goes
+    kept = window <= machine.l1 // LINE // (1 if inside else math.gcd(SETS, vectors))
+    line = FAR_CYCLES if problem.far and not inside else LINE_CYCLES
+    return first * line + (0.0 if kept else again * (AGAIN_CYCLES if inside else line))
+
+
+def _weights(problem: Problem, inside: bool) -> float:
+    """Cycles of a tile to read weights that the first cache does not hold."""
+    size = problem.kernel * problem.bytes * (-(-problem.groups // problem.lanes) * problem.lanes if inside else problem.lanes)
+    return problem.kernel * LINE_CYCLES if size > problem.machine.l1 else 0.0
+
+
+def _clipped(axes: Sequence[Spatial]) -> bool:
+    """Whether taps outside the array add zeros."""
+    padded = [axis for axis in axes if axis.padded]
+    return bool(padded) and all(axis.boundary.value == 0 for axis in padded)
 
 
 def _met(axis: Spatial, count: int) -> int:
@@ -109,40 +173,44 @@ def _inner(axis: Spatial, count: int) -> int:
 
 def program(problem: Problem, schedule: Depthwise) -> Program:
     """The kernel of a schedule, and its arguments."""
-    high, wide = axes = _axes(problem)
+    deep, high, wide = axes = _axes(problem)
     dtypes, epilogue, size = problem.dtypes, problem.epilogue, problem.bytes
     code = DepthwiseCode(
+        x=dtypes.x,
         total=dtypes.sum,
         y=dtypes.y,
-        kernel=(high.kernel, wide.kernel),
-        stride=(high.stride, wide.stride),
-        dilation=(high.dilation, wide.dilation),
-        padded=high.padded or wide.padded,
+        kernel=(deep.kernel, high.kernel, wide.kernel),
+        stride=(deep.stride, high.stride, wide.stride),
+        dilation=(deep.dilation, high.dilation, wide.dilation),
+        padded=any(axis.padded for axis in axes),
+        partial=problem.groups % problem.lanes != 0,
         bias=epilogue.bias,
         activation=epilogue.activation,
         narrowing=problem.narrowing,
-        held=_held(problem),
         rows=schedule.rows,
         columns=schedule.columns,
+        rolled=_rolled(problem),
+        clipped=_rolled(problem) and _clipped(axes),
         channels_inside=schedule.channels_inside,
     )
-    vectors, ys = problem.groups // problem.lanes, problem.y_strides
+    vectors, ys = -(-problem.groups // problem.lanes), problem.y_strides
     bands, shares = -(-high.out // schedule.band), -(-vectors // schedule.share)
     tables = Tables(problem, axes)
+    outside = next((i for i, axis in enumerate(axes) if axis.padded), 0)
     words = {
-        "constants": tables.constants, "outside": size * int(not high.padded), "parameter": size * len(axes),
-        "size_h": high.size, "size_w": wide.size, "low_h": high.low, "low_w": wide.low, "out_h": high.out, "out_w": wide.out,
-        "ys_n": ys[0], "ys_h": problem.y_step(high), "ys_w": problem.y_step(wide), "bands": bands, "band": schedule.band,
-        "shares": shares, "share": schedule.share, "vectors": vectors, "stream": int(problem.stream),
+        "constants": tables.constants, "outside": size * outside, "parameter": size * len(axes), "ys_n": ys[0], "bands": bands,
+        "band": schedule.band, "shares": shares, "share": schedule.share, "channels": problem.groups, "stream": int(problem.stream),
     }  # fmt: skip
+    for name, axis in zip("dhw", axes, strict=True):
+        words |= {f"size_{name}": axis.size, f"low_{name}": axis.low, f"out_{name}": axis.out, f"ys_{name}": problem.y_step(axis)}
     return Program(
         code=code,
         emit=emit_depthwise,
         names=code.names,
         words=words,
-        x_axes={"xs_n": 0, "xs_h": high.x, "xs_w": wide.x},
+        x_axes={"xs_n": 0, "xs_d": deep.x, "xs_h": high.x, "xs_w": wide.x},
         close=(problem.channel_dimension,),
-        items=problem.batch * bands * shares,
+        items=problem.batch * deep.out * bands * shares,
         scratch=0,
         pack_weights=pack_weights(problem, problem.lanes, 1, across=True),
         pack_bias=BiasPacking(dtypes.sum, 1, problem.lanes),
@@ -153,7 +221,8 @@ def program(problem: Problem, schedule: Depthwise) -> Program:
     )
 
 
-def _axes(problem: Problem) -> tuple[Spatial, Spatial]:
-    """Rows and columns."""
+def _axes(problem: Problem) -> tuple[Spatial, Spatial, Spatial]:
+    """Outer axis, rows and columns."""
     *outer, wide = problem.loops.spatial
-    return (outer[0] if outer else NO_AXIS), wide
+    deep, high = (*[NO_AXIS] * (2 - len(outer)), *outer)
+    return deep, high, wide

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from juanji.algorithms import channel, depthwise, dot, local, outer, space
+from juanji.algorithms import channel, depthwise, planes, space
 from juanji.algorithms.channel import Channel
 from juanji.algorithms.depthwise import Depthwise
+from juanji.algorithms.planes import Plane
 from juanji.algorithms.problem import Problem
 from juanji.algorithms.space import Space
 from juanji.algorithms.weights import Weights
@@ -25,10 +26,15 @@ from juanji.spec import NO_EPILOGUE, WORDS, Convolution, Dtypes
 
 Array = npt.NDArray[Any]
 Arrays = Sequence[Array]
+Tile = Space | Channel | Depthwise | Plane  # the schedules of a gathering tile
 
 
 def _as_it_is(schedule: Any, items: int) -> Any:
     return schedule
+
+
+def _no_other(schedule: Any) -> None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -36,11 +42,13 @@ class Job:
     """One kernel's worth of a product. candidates: schedules with their expected cycles; program: the kernel of one of them.
 
     finer: a schedule in about so many items, with the same code, packed weights and bits (splitting.py).
+    once: the schedule for weights that come with a single call, with the same bits; None if it is the same.
     """
 
     candidates: Callable[[], Iterator[tuple[Any, float]]]
     program: Callable[[Any], Program]
     finer: Callable[[Any, int], Any] = _as_it_is
+    once: Callable[[Any], Any] = _no_other
 
 
 @dataclass(frozen=True)
@@ -81,55 +89,55 @@ def _epilogue_apart(spec: Convolution) -> bool:
 
 
 def work(spec: Convolution, produces: str, machine: Machine) -> Work:
-    """What computes the output ("y"), the gradient of the input ("x") or of the weights ("w")."""
-    if not spec.shared:
-        return _sited(spec, produces, machine)
+    """What computes the output ("y"), the gradient of the input ("x") or of the weights ("w"), of shared weights (else tiled.py)."""
     if produces == "y":
         return Work((tile(Problem(lower(spec), spec.dtypes, spec.epilogue, machine, overflow=spec.overflow)),), spec.dtypes.y)
     return grad_input(spec, machine) if produces == "x" else _grad_weight(spec, machine)
 
 
-def _sited(spec: Convolution, produces: str, machine: Machine) -> Work:
-    """Tiled and locally connected weights."""
-    finished = produces == "y" or spec.epilogue == NO_EPILOGUE
-    if not finished:
-        spec = replace(spec, epilogue=NO_EPILOGUE, dtypes=spec.dtypes._replace(x=spec.dtypes.sum))
-    job = Job(partial(local.candidates, spec, produces, machine), partial(local.program, spec, produces, machine=machine))
-    return Work((job,), getattr(spec.dtypes, produces), finished)
-
-
 def tile(problem: Problem) -> Job:
-    """A gathering contraction by the tile that is expected to be faster: space, channel or depthwise."""
-    return Job(partial(_candidates, problem), partial(_program, problem), partial(_finer, problem))
+    """A gathering contraction by the tile that is expected to be fastest."""
+    return Job(partial(_candidates, problem), partial(_program, problem), partial(_finer, problem), partial(_once, problem))
 
 
-def _candidates(problem: Problem) -> Iterator[tuple[Space | Channel | Depthwise, float]]:
+def _candidates(problem: Problem) -> Iterator[tuple[Tile, float]]:
     yield from space.candidates(problem)
     if problem.taps is None:
         yield from channel.candidates(problem)
         yield from depthwise.candidates(problem)
+        yield from planes.candidates(problem)
 
 
-def _program(problem: Problem, schedule: Space | Channel | Depthwise) -> Program:
+def _program(problem: Problem, schedule: Tile) -> Program:
     match schedule:
         case Space():
             return space.program(problem, schedule)
         case Channel():
             return channel.program(problem, schedule)
+        case Plane():
+            return planes.program(problem, schedule)
     return depthwise.program(problem, schedule)
 
 
-def _finer(problem: Problem, schedule: Space | Channel | Depthwise, items: int) -> Space | Channel | Depthwise:
+def _finer(problem: Problem, schedule: Tile, items: int) -> Tile:
     match schedule:
         case Space():
             return space.finer(problem, schedule, items)
         case Channel():
             return channel.finer(problem, schedule, items)
+        case Plane():
+            return planes.finer(problem, schedule, items)
     return schedule
 
 
-def grad_input(spec: Convolution, machine: Machine, job: Callable[[Problem], Job] = tile) -> Work:
-    """The phases of the gradient of the input, after which strips of border are folded back. job: what computes a phase."""
+def _once(problem: Problem, schedule: Tile) -> Tile | None:
+    return channel.once(problem, schedule) if isinstance(schedule, Channel) else None
+
+
+def grad_input(
+    spec: Convolution, machine: Machine, job: Callable[[Problem], Job] = tile, cut: Callable[[Problem], Sequence[Job]] | None = None
+) -> Work:
+    """The phases of the gradient of the input, after which strips of border are folded back. job, or cut: what computes a phase."""
     contraction = replace(lower(spec), taps=None).producing("x")
     strips, found = regions(contraction)[1:], phases(contraction)
     bare = [phase for phase in found if phase.contraction is None]
@@ -138,7 +146,10 @@ def grad_input(spec: Convolution, machine: Machine, job: Callable[[Problem], Job
     epilogue = spec.epilogue if finished else NO_EPILOGUE
     dtypes = Dtypes(of.y, of.w, of.sum, of.x if finished else of.sum)
     pieces = ((p.contraction, p.region) for p in found if p.contraction is not None)
-    jobs = (job(Problem(piece, dtypes, epilogue, machine, region, spec.overflow)) for piece, region in pieces)
+    jobs: list[Job] = []
+    for piece, region in pieces:
+        problem = Problem(piece, dtypes, epilogue, machine, region, spec.overflow)
+        jobs += [job(problem)] if cut is None else cut(problem)
     return Work(
         tuple(jobs),
         dtypes.y,
@@ -152,18 +163,21 @@ def grad_input(spec: Convolution, machine: Machine, job: Callable[[Problem], Job
 
 def _grad_weight(spec: Convolution, machine: Machine) -> Work:
     """The outer or the dot tile; where the sum is cut into segments each leaves an array of its own, and these are added in order."""
-    problem = Problem(replace(lower(spec), taps=None), spec.dtypes, NO_EPILOGUE, machine)
-    weights = Weights(problem, spec.weight_layout)
-    problem.goal = int(weights.segments > 1)
-    if weights.dot:
-        job = Job(partial(dot.candidates, weights), partial(dot.program, weights))
-    else:
-        job = Job(partial(outer.candidates, weights), partial(outer.program, weights))
+    weights = Weights(Problem(replace(lower(spec), taps=None), spec.dtypes, NO_EPILOGUE, machine), spec.weight_layout)
+    weights.problem.goal = int(weights.segments > 1)
     of, more = spec.dtypes, ((weights.segments, *spec.w_shape),) if weights.segments > 1 else ()
-    return Work((job,), of.sum, of.w == of.sum, more, "sums of segments, added in order", after=_add_segments if more else None)
+    job = outer_or_dot(weights)
+    return Work((job,), of.sum, of.w == of.sum, more, "sums of segments, added in order", after=add_segments if more else None)
 
 
-def _add_segments(arrays: Arrays) -> None:
+def outer_or_dot(weights: Weights) -> Job:
+    from juanji.algorithms import dot, outer  # which outputs do not need
+
+    kind = dot if weights.dot else outer
+    return Job(partial(kind.candidates, weights), partial(kind.program, weights))
+
+
+def add_segments(arrays: Arrays) -> None:
     with np.errstate(over="ignore", invalid="ignore"):  # infinities pass, as in the kernels
         np.add.reduce(arrays[1], axis=0, out=arrays[0])
 

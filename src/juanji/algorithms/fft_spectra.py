@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from juanji import machine as machines
 from juanji.algorithms.fft_tiles import Axes, Fft
+from juanji.algorithms.packing import BYTE_CYCLES
 from juanji.algorithms.problem import Problem, aligned
 from juanji.jit.arguments import HEAD, pack
 from juanji.jit.fft_codes import SpectraCode
@@ -19,6 +20,7 @@ from juanji.jit.fft_passes import twiddles
 from juanji.jit.fft_spectra import emit_spectra
 from juanji.jit.load import load
 from juanji.jit.memory import address, empty_aligned
+from juanji.run import run_items
 
 Array = npt.NDArray[Any]
 
@@ -46,14 +48,11 @@ class Spectra:
         packed = empty_aligned(self.shape, problem.dtypes.sum)
         code = SpectraCode(problem.dtypes.w, problem.dtypes.sum, s.high, s.wide, s.line)
         words, scratch, tables = self._words(w.itemsize)
-        room = np.empty(scratch + 64, np.uint8)
         row = pack(code.names, words)
         start = problem.contraction.w.offset * w.itemsize
-        room_at = address(room) + -address(room) % 64
-        filled = {"w": address(w) + start, "y": address(packed), "scratch": room_at, "end": math.prod(self.shape[:2])}
-        for name, value in filled.items():
-            row[HEAD.index(name)] = value
-        load(code, emit_spectra, problem.machine.target, machines.identity()).call(row)
+        row[HEAD.index("w")], row[HEAD.index("y")] = address(w) + start, address(packed)
+        kernel = load(code, emit_spectra, problem.machine.target, machines.identity())
+        run_items(kernel, row, math.prod(self.shape[:2]), scratch, packed.nbytes * BYTE_CYCLES, None)
         del tables  # which the row points into
         return packed
 

@@ -226,7 +226,7 @@ def _tile_cycles(problem: Problem, axes: Axes, s: Fft) -> tuple[float, float, fl
     out = axes.phases * (problem.features * s.columns * column + features * row)
     if not s.features:
         return into, 0.0, out
-    near = features * depth * s.high * s.wide * problem.bytes <= problem.machine.l2 // 2
+    near = features * depth * s.high * s.wide * problem.bytes <= problem.machine.l2 * 3 // 4
     pairs = axes.phases * features * depth * (s.high // 2 // problem.lanes) * s.wide
     return into, pairs * (costs.FFT_PRODUCT if near else costs.FFT_FAR_PRODUCT), out
 

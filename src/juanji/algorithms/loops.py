@@ -50,6 +50,13 @@ class Spatial:
         return self.low > 0 or self.extent - self.low > self.size
 
     @property
+    def seen(self) -> float:
+        """The part of all taps of all outputs that is inside the array."""
+        first = self.low - np.arange(self.kernel) * self.dilation  # an output of stride 1 whose tap is at place 0
+        begin, end = (np.clip(-(-place // self.stride), 0, self.out) for place in (first, first + self.size))
+        return float((end - begin).sum()) / (self.kernel * self.out)
+
+    @property
     def table(self) -> npt.NDArray[np.int64]:
         """Where each place of the padded extent comes from, -1 for the constant."""
         return self._elements(index_map(*self._padded, self.boundary.mode))

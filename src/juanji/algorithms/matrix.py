@@ -19,7 +19,8 @@ numbers below 1e−33 lose digits, since their parts are subnormal; an infinity 
 whose first part is infinite; where channels are few it also reaches outputs whose windows end shortly before it.
 
 The order of the sum (blocks of channels, taps, channels; or taps of a row and channels together) follows from the description of one
-image alone. So neither batch, threads, views, layouts nor schedules show in the bits.
+image alone. So neither batch, threads, views, layouts nor schedules show in the bits. Products are exact and each sum adds its own in the
+same order whichever of both operands has the pixels, so that a tile may have them as rows or as columns.
 """
 
 from __future__ import annotations
@@ -32,34 +33,38 @@ from functools import partial
 from juanji import machine as machines
 from juanji.algorithms import costs, direct
 from juanji.algorithms.direct import Job, Work
-from juanji.algorithms.matrix_program import Layout, Matrix, Numbers, joined, numbers, program
+from juanji.algorithms.matrix_program import Layout, Matrix, Numbers, every, joined, numbers, program
 from juanji.algorithms.problem import Problem
 from juanji.algorithms.splitting import shared, smaller
 from juanji.contraction import lower
 from juanji.exact import limits, terms
-from juanji.jit.matrix import PAIRS, moves
+from juanji.jit.emit import LINE
+from juanji.jit.matrix import moves
+from juanji.jit.matrix_code import PAIRS
 from juanji.jit.tiles import ROWS, TILE
 from juanji.machine import Machine
 from juanji.spec import Convolution, itemsize
 
 ERRORS = {"float32": 1.0}  # root mean square and largest, over the direct sum's
 REGISTER_TILES = ((2, 2), (4, 1), (1, 2), (1, 1))  # rows × columns of accumulators
-ROOMS = (16, 8, 4, 2)  # shares of the second cache that a panel may take
+ROOMS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)  # of the second cache that a panel may take
 OUTPUTS = 8  # its share that outputs may take which leave in pieces of pixels
 ITEM_MACS = 8 << 20  # an item of work should not be smaller
 FEWEST_ITEMS = 8
 
 # Cycles, measured as those of `costs` and on the same machine: layers of both networks of `bench`, all schedules, three kinds of numbers.
-PRODUCT, LOAD = 16.0, 3.5  # of two tiles; of a tile, beside its products
-CROSSING = 72.0  # more for a tile of windows that begin anywhere in a line, at the same time as products
-FAR_X, FAR_W = 12.0, 5.0  # of a tile of pixels under one tap, of weights that the first cache does not hold
-STREAM = 0.05  # per byte of input, weights or output that the second cache does not hold
-SPREAD = 0.15  # per byte of outputs that are written in pieces of pixels, and more than the second cache takes so
-TILE_CYCLES = 60.0
-PIXEL, STORE, TURNED = 7.0, 1.5, 6.0  # to begin a pixel that leaves; per vector of its sums; per vector that leaves transposed
+PRODUCT, LOAD = 16.0, 2.5  # of two tiles; of a tile, beside its products
+CROSSING = 42.0  # more for a tile of windows that begin anywhere in a line, at the same time as products
+FAR_X, FAR_W = 13.0, 7.0  # of a tile of pixels under one tap, of weights that the first cache does not hold
+STREAM = 0.053  # per byte of input, weights or output that the second cache does not hold
+LARGE_PANEL = 0.15  # per byte of a panel that takes more than a third of it
+SPREAD = 0.065  # per byte of outputs that are written in pieces of pixels, and more than the second cache takes so
+TILE_CYCLES = 65.0
+ROW, STORE, TURNED = 5.5, 1.5, 5.5  # to begin a row of sums that leaves; per vector of it; per vector that leaves transposed
+PARTIAL = 12.0  # more for a pixel that has fewer features than a tile
 EXPOSED = 0.15  # per accumulator, of the shorter of products and stores: the more of them, the less of the next ones is in sight
-COPY, TURN, CUT = 5.0, 9.0, 9.0  # per row of a tile that a panel gets, from pixels and from planes; and for each part that it is cut into
-GATHERED = 2.0  # per number that is gathered from planes alone
+COPY, TURN, CUT = 6.5, 9.5, 3.0  # per row of a tile that a panel gets; and for each part that is turned, that it is cut into
+GATHERED = 1.7  # per number that is gathered from planes alone
 PREPARING, PREPARING_CALL = 0.7, 2e4  # per weight and part, and to begin
 
 
@@ -158,13 +163,15 @@ def _boxes(problem: Problem, of: Numbers, panel: bool) -> list[tuple[int, ...]]:
     pixel = problem.channels * of.size * of.parts
     found = set[tuple[int, ...]]()
     pixels = max(problem.machine.l2 // OUTPUTS // _output(problem), 2 * ROWS)
-    rooms = [(problem.machine.l2 // share, problem.loops.pixels) for share in ROOMS]
-    for room, left in (*rooms, (problem.machine.l2 // ROOMS[-1], pixels)):
+    steps = [min(s.stride, s.reach) for s in spatial[:-1]] + [spatial[-1].stride // (every(problem) if panel else 1)]
+    rooms = [(int(problem.machine.l2 * room), problem.loops.pixels) for room in ROOMS]
+    for room, left in (*rooms, (problem.machine.l2 // 2, pixels)):
         box = [1] * len(spatial)
         for axis in reversed(range(len(spatial))):
-            inner = math.prod((b - 1) * s.stride + s.reach for b, s in zip(box[axis + 1 :], spatial[axis + 1 :], strict=True))
+            behind = slice(axis + 1, None)
+            inner = math.prod((b - 1) * step + s.reach for b, step, s in zip(box[behind], steps[behind], spatial[behind], strict=True))
             s = spatial[axis]
-            most = max((room // (inner * pixel) - s.reach) // s.stride + 1, 1)
+            most = max((room // (inner * pixel) - s.reach) // steps[axis] + 1, 1)
             if axis == len(spatial) - 1:
                 most = max(most, ROWS)
             most = min(most, max(left // math.prod(box[axis + 1 :]), 1))
@@ -224,18 +231,30 @@ def _cycles(problem: Problem, of: Numbers, schedule: Matrix, chunks: int) -> flo
     multiply, load = PRODUCT * rows * columns * len(pairs), LOAD * loads + far * of.parts
     crossing = CROSSING * rows * of.parts if joined(problem, of) else 0.0
     product = steps * (max(multiply, crossing) + load) + TILE_CYCLES
-    vectors = columns * ROWS * 4 / (machine.vector_bits // 8)
-    planar = columns * ROWS * costs.SCATTER_CYCLES if problem.gaps else vectors * TURNED
-    store = pixels / tiles * (PIXEL + vectors * STORE if problem.last else planar)
+    store = pixels / tiles * _store(problem, schedule, layout)
     chunk = blocks * tiles * (max(product, store) + EXPOSED * rows * columns * min(product, store))
     if weights * blocks * problem.groups > machine.l2 // 2:
         chunk += STREAM * weights * blocks
     if schedule.panel:
-        chunk += _fill(problem, of, layout) + (STREAM * panel if (panel := layout.bytes * of.parts) > machine.l2 // 3 else 0.0)
+        chunk += _fill(problem, of, layout) + (LARGE_PANEL * panel if (panel := layout.bytes * of.parts) > machine.l2 // 3 else 0.0)
     if problem.last and pixels * _output(problem) > machine.l2 // OUTPUTS:
         chunk += SPREAD * pixels * _output(problem)
-    moved = math.prod(problem.x_shape) * of.size + math.prod(problem.y_shape) * itemsize(problem.dtypes.y)
+    moved = math.prod(problem.x_shape) * itemsize(problem.dtypes.x) + math.prod(problem.y_shape) * itemsize(problem.dtypes.y)
     return problem.batch * problem.groups * chunks * chunk + STREAM * max(moved - machine.l2 // 2, 0)
+
+
+def _store(problem: Problem, schedule: Matrix, layout: Layout) -> float:
+    """Cycles to store what a register tile sums of a pixel."""
+    features = schedule.columns * ROWS
+    vectors = features * 4 / (problem.machine.vector_bits // 8)
+    partial = PARTIAL if problem.features < ROWS else 0.0
+    if layout.planar:
+        return vectors * STORE + features * ROW / (schedule.rows * ROWS) + partial
+    if problem.last:
+        return vectors * STORE + ROW + partial
+    if not problem.gaps:
+        return vectors * TURNED
+    return features * costs.SCATTER_CYCLES * (0.5 if problem.apart else 1.0)
 
 
 def _steps(problem: Problem, of: Numbers) -> int:
@@ -262,11 +281,10 @@ def _fill(problem: Problem, of: Numbers, layout: Layout) -> float:
     *outer, wide = [(b - 1) * s.stride + s.reach for b, s in zip(layout.box, spatial, strict=True)]
     shares = [min(phases / s.stride, 1.0) for phases, s in zip(layout.phases[:-1], spatial[:-1], strict=True)]
     lines = math.prod(n * share for n, share in zip(outer, shares, strict=True))
-    counted = lines * wide * layout.blocks  # rows of tiles
+    begin, wide = lines * costs.LINE_CYCLES, -(-wide // layout.every)
     if layout.joined:
-        counted = lines * wide * problem.channels * of.size / 64
-    each = COPY if problem.last else TURN
-    cost = counted * (2 * each + CUT * of.parts if of.parts > 1 else each)
-    if layout.joined and not problem.last:
-        cost += lines * wide * problem.channels * GATHERED
-    return cost + lines * costs.LINE_CYCLES
+        pixels = lines * wide * problem.channels
+        copy = pixels * of.size / LINE * (2 * COPY + CUT * of.parts if of.parts > 1 else COPY)
+        return begin + copy + (0.0 if problem.last else pixels * GATHERED)
+    turned = TURN * of.parts if not (problem.last or layout.planar) else 0.0
+    return begin + lines * wide * layout.blocks * (COPY + turned + (CUT * of.parts if of.parts > 1 else 0.0))

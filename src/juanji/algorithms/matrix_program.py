@@ -14,7 +14,8 @@ from juanji.algorithms.channel import offsets
 from juanji.algorithms.packing import BiasPacking, Packing, TransformedPacking
 from juanji.algorithms.problem import Problem, aligned, contiguous_strides
 from juanji.jit.emit import LINE
-from juanji.jit.matrix import MatrixCode, emit_matrix
+from juanji.jit.matrix import emit_matrix
+from juanji.jit.matrix_code import MatrixCode
 from juanji.jit.matrix_weights import MatrixWeightsCode, emit_matrix_weights
 from juanji.jit.program import Program
 from juanji.jit.tiles import PRODUCTS, ROWS, TILE
@@ -22,6 +23,7 @@ from juanji.jit.tiles import PRODUCTS, ROWS, TILE
 Array = npt.NDArray[Any]
 Table = npt.NDArray[np.int64]
 
+WORD = 4  # bytes that hold neighbours of the reduction
 GAP = 2 * LINE  # behind the last line of a phase: zeros that its last windows read
 
 
@@ -83,6 +85,7 @@ class Layout:
     def __init__(self, problem: Problem, of: Numbers, box: Sequence[int], panel: bool):
         self.problem, self.of, self.box, self.panel = problem, of, box, panel
         spatial, channels = problem.loops.spatial, problem.channels
+        self.planar, self.every = planar(problem), every(problem) if panel else 1
         self.joined = joined(problem, of)
         self.block = channels if self.joined else of.row
         self.blocks = 1 if self.joined else -(-channels // of.row)
@@ -94,22 +97,29 @@ class Layout:
             self.outer = [s.stride * step for s, step in zip(spatial, self.axes, strict=True)]
             return
         wide = spatial[-1]
-        pixel = self.block * of.size
-        pixels = -(-((box[-1] - 1) * wide.stride + wide.reach) // wide.stride) * wide.stride
+        pixel = WORD if self.planar else self.block * of.size
+        stride = wide.stride // self.every
+        pixels = -(-((box[-1] - 1) * stride + wide.reach) // stride) * stride
         self.line = step = pixels * pixel
-        self.axes, self.apart, self.outer = [pixel], [0], [wide.stride * pixel]
+        self.axes, self.apart, self.outer = [pixel], [0], [stride * pixel]
         for b, s, phases in reversed(list(zip(box[:-1], spatial[:-1], self.phases[:-1], strict=True))):
             self.axes.insert(0, step)
             self.outer.insert(0, step)
             self.apart.insert(0, -(-((b - 1) * s.stride + s.reach) // s.stride) * step + (GAP if self.joined else 0))
             step = phases * self.apart[0]
-        self.between = aligned(step + GAP)
+        # Planes an odd number of cache lines apart meet in no set of a cache.
+        self.between = ROWS * (aligned(step) | LINE) if self.planar else aligned(step + GAP)
         self.bytes = self.between * self.blocks
 
     @property
     def pitch(self) -> int:
         """From a pixel of a tile to the next."""
         return self.outer[-1]
+
+    @property
+    def row_pitch(self) -> int:
+        """From a row of a tile of pixels to the next."""
+        return self.between // ROWS if self.planar else self.pitch
 
     @property
     def windows(self) -> Table:
@@ -143,7 +153,8 @@ class Layout:
         """Of each number of each step its place in (tap, channel) order, or -1 where there is none."""
         row, channels, kernel = self.of.row, self.problem.channels, self.problem.kernel
         if not self.joined:
-            channel = np.arange(self.blocks, dtype=np.int64)[:, None, None] * row + np.arange(row)
+            order = np.arange(row).reshape(2, -1).T.reshape(-1) if self.of.parts > 1 else np.arange(row)  # of a word: half a block apart
+            channel = np.arange(self.blocks, dtype=np.int64)[:, None, None] * row + order
             return np.where(channel < channels, np.arange(kernel)[:, None] * channels + channel, -1).reshape(-1, row)
         run = self.problem.loops.spatial[-1].kernel * channels
         place = np.arange(-(-run // row) * row, dtype=np.int64)
@@ -153,28 +164,42 @@ class Layout:
 
 def joined(problem: Problem, of: Numbers) -> bool:
     """Whether steps of the reduction run over taps as well, because there are few channels."""
-    return problem.channels < of.row and problem.loops.spatial[-1].dilation == 1
+    wide = problem.loops.spatial[-1]
+    return problem.channels < of.row and wide.kernel > 1 and wide.dilation == 1
+
+
+def planar(problem: Problem) -> bool:
+    """Whether pixels are the tiles' columns: they lie side by side, and no tap begins between two cache lines."""
+    wide = problem.loops.spatial[-1]
+    return not problem.last and not problem.gaps and wide.kernel == 1 and wide.stride <= 2
+
+
+def every(problem: Problem) -> int:
+    """Of a line's pixels those so many apart are wanted alone."""
+    wide = problem.loops.spatial[-1]
+    return wide.stride if wide.kernel == 1 and (problem.last or planar(problem)) else 1
 
 
 class Cover:
-    """Tiles of 16 windows `pitch` bytes apart that cover a chunk's.
+    """Tiles of `width` windows `pitch` bytes apart that cover a chunk's.
 
     starts: where each begins. firsts: the number of the first window that none before has. rows: in which row of all tiles each window
     lies. limit: no tile begins later; windows must then all be multiples of `pitch` apart.
+    close: whether nothing may lie between a tile's windows.
     """
 
-    def __init__(self, windows: Table, pitch: int, limit: int | None):
+    def __init__(self, windows: Table, pitch: int, limit: int | None = None, width: int = ROWS, close: bool = False):
         starts, firsts, rows = list[int](), list[int](), np.empty(len(windows), np.int64)
         done = 0
         while done < len(windows):
             start = int(windows[done])
             if limit is not None:
                 start = min(start, limit)
-            end = int(np.searchsorted(windows, start + ROWS * pitch))
+            end = int(np.searchsorted(windows, start + width * pitch))
             steps, odd = np.divmod(windows[done:end] - start, pitch)
-            apart = np.flatnonzero(odd)
+            apart = np.flatnonzero(steps != np.arange(len(steps)) if close else odd)
             end = done + int(apart[0]) if apart.size else end
-            rows[done:end] = len(starts) * ROWS + steps[: end - done]
+            rows[done:end] = len(starts) * width + steps[: end - done]
             starts.append(start)
             firsts.append(done)
             done = end
@@ -190,13 +215,46 @@ class WeightsPacking(TransformedPacking):
         inner = [*taps, (problem.channels, contraction.w.stride("c"))]
         packing = Packing(problem, columns * ROWS, inner, across=False, overlap=False)
         of = layout.of
-        code = MatrixWeightsCode(of.parts if of.size == 2 else 0, columns)
+        code = MatrixWeightsCode(of.parts if of.size == 2 else 0, columns, layout.planar)
         width = columns * ROWS * 4
         reduction = layout.reduction
-        rows = np.where(reduction < 0, -1, reduction * width).reshape(-1)
+        in_place = packing.beside
+        places = packing.places * 4 if in_place else np.arange(problem.kernel * problem.channels) * width
+        rows = np.where(reduction < 0, -1, places[reduction]).reshape(-1)
+        item = width if in_place else len(places) * width
         self.step = len(reduction) * of.parts * columns * TILE
-        words = {"map_rows": rows.ctypes.data, "steps": len(reduction), "item": problem.kernel * problem.channels * width}
-        super().__init__(packing, code, emit_matrix_weights, words, (self.step,), np.uint8, (rows,))
+        words = {"map_rows": rows.ctypes.data, "steps": len(reduction), "item": item}
+        super().__init__(packing, code, emit_matrix_weights, words, (self.step,), np.uint8, (rows,), in_place)
+
+
+class RowsOfBias(BiasPacking):
+    """packed[group, feature] = a row of a tile that holds the feature's bias throughout."""
+
+    def __call__(self, bias: Array) -> Array:
+        """The packed biases, a new array."""
+        return np.repeat(super().__call__(bias), ROWS, axis=-1)
+
+
+class Tiles:
+    """The register tiles of a chunk: `rows` tiles of 16 windows each.
+
+    starts: where each tile of windows begins. firsts: of each register tile the first window that none before has; behind the last one,
+    how many windows there are. sums: where each window's sums lie in its own.
+    """
+
+    def __init__(self, layout: Layout, rows: int, columns: int):
+        windows = layout.windows
+        if layout.planar:
+            cover = Cover(windows, layout.pitch, width=rows * ROWS, close=True)
+            self.starts: Table = (cover.starts[:, None] + np.arange(rows) * (ROWS * layout.pitch)).reshape(-1)
+            firsts = cover.firsts
+        else:
+            cover = Cover(windows, layout.pitch, None if layout.panel else int(windows[-1]) - (ROWS - 1) * layout.pitch)
+            self.starts = np.pad(cover.starts, (0, -len(cover.starts) % rows), "edge")
+            firsts = cover.firsts[::rows]
+        self.firsts = np.append(firsts, len(windows))
+        self.sums = cover.rows % (rows * ROWS) * (columns * LINE)
+        self.count = len(firsts)
 
 
 def program(problem: Problem, of: Numbers, schedule: Matrix) -> Program:
@@ -212,12 +270,15 @@ def program(problem: Problem, of: Numbers, schedule: Matrix) -> Program:
         y=dtypes.y,
         axes=len(spatial),
         planar_x=not problem.last,
+        planar=layout.planar,
         joined=layout.joined,
         few=problem.channels if layout.joined and not problem.last and 2 <= problem.channels <= 4 else 0,
         even=problem.channels % of.row == 0,
+        every=layout.every,
         panel=schedule.panel,
         channels_last_y=problem.last,
         gaps=problem.gaps,
+        step=problem.apart,
         bias=epilogue.bias,
         activation=epilogue.activation,
         narrowing=problem.narrowing,
@@ -225,38 +286,31 @@ def program(problem: Problem, of: Numbers, schedule: Matrix) -> Program:
         columns=columns,
     )
     width = columns * ROWS
-    windows = layout.windows
-    cover = Cover(windows, layout.pitch, None if schedule.panel else int(windows[-1]) - (ROWS - 1) * layout.pitch)
-    count = -(-len(cover.starts) // rows)
-    starts = np.pad(cover.starts, (0, count * rows - len(cover.starts)), "edge")
-    firsts = np.append(cover.firsts[::rows], len(windows))
-    sums_of = cover.rows % (2 * rows * ROWS) * (columns * LINE)  # two tiles take turns
+    tiles = Tiles(layout, rows, columns)
     goals = offsets(box, [problem.y_step(s) for s in spatial]) if code.gaps else np.zeros(0, np.int64)
     maps = [s.table for s in spatial[:-1]] + [spatial[-1].border]
     constants = _constants(problem, code)
-    tables = (constants, *maps, starts, firsts, sums_of, goals, layout.steps)
+    tables = (constants, *maps, tiles.starts, tiles.firsts, tiles.sums, goals, layout.steps)
     at = [table.ctypes.data for table in tables]
 
     # Scratch: the panel, once for each part, and room for a tile that begins at its last window; lines of float32; sums.
-    wide, cut, size = spatial[-1], of.parts > 1, of.size
+    wide, size = spatial[-1], of.size
     part = layout.bytes + (ROWS * layout.pitch + TILE if schedule.panel else 0)
     lines = aligned(part * of.parts)
-    filled = aligned(layout.line + (LINE if layout.joined else 0))  # with what the last window reads beyond its line
+    filled = aligned(layout.line + LINE)  # with what the last window reads beyond its line
     run = filled // size  # numbers of a line that are cut
-    block = aligned(run * 4) + GAP if cut else layout.between  # between blocks of channels of a line
-    sums = aligned(lines + (block * layout.blocks if cut else 0))
-    empty = layout.joined or problem.channels % of.row > 0
+    sums = aligned(lines + (run * 4 if code.cut else 0))
     blocks_f = -(-problem.features // width)
-    whole = problem.last and layout.blocks == 1 and problem.groups == 1 and layout.block == problem.channels
+    whole = problem.last and layout.joined and problem.groups == 1
     packing = WeightsPacking(problem, layout, columns)
     ys = problem.y_strides
     words = {
         "constants": at[0], "map_w": at[len(spatial)], "size_w": wide.size, "low_w": wide.low, "phase": 0, "line": 0, "slack": 0,
         "groups": problem.groups, "channels": problem.channels, "channels_all": problem.channels, "panel_c": layout.block,
-        "panels": layout.blocks, "ps_b": block, "whole": int(whole), "empty_at": block * (layout.blocks - 1),
-        "empty": (run * 4 if cut else filled) if empty else 0, "run": run, "runs": layout.blocks,
-        "panel_b": layout.between, "part": part, "map_tiles": at[-5], "map_firsts": at[-4], "map_sums": at[-3], "map_goals": at[-2],
-        "map_steps": at[-1], "tiles": count, "steps": len(layout.steps), "pitch": layout.pitch, "split": schedule.share,
+        "panels": layout.blocks, "ps_b": 0, "whole": int(whole), "empty": run * 4 if code.cut else filled, "run": run,
+        "panel_b": layout.between, "part": part, "piece": -(-(width if layout.planar else rows * ROWS) // len(layout.steps)),
+        "map_tiles": at[-5], "map_firsts": at[-4], "map_sums": at[-3], "map_goals": at[-2],
+        "map_steps": at[-1], "tiles": tiles.count, "steps": len(layout.steps), "pitch": layout.row_pitch, "split": schedule.share,
         "splits": -(-blocks_f // schedule.share), "blocks_f": blocks_f, "count_f": problem.features, "step": packing.step,
         "ys_n": ys[0], "ys_c": ys[problem.channel_dimension], "ys_p": ys[wide.y], "lines": lines, "sums": sums,
         "stream": int(problem.stream),
@@ -275,7 +329,7 @@ def program(problem: Problem, of: Numbers, schedule: Matrix) -> Program:
         items=problem.batch * problem.groups * chunks * words["splits"],
         scratch=sums + 2 * rows * columns * TILE,
         pack_weights=packing,
-        pack_bias=BiasPacking(of.total, problem.groups, width),
+        pack_bias=RowsOfBias(of.total, problem.groups, width) if layout.planar else BiasPacking(of.total, problem.groups, width),
         tables=tables,
         x_skipped=problem.loops.skipped,
         y_start=problem.y_start,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,11 @@ class Outer:
     splits: int  # shares of the features
     panel: bool
     lanewise: bool
+
+    @property
+    def tile(self) -> tuple[object, ...]:
+        """Schedules with equal tiles share their code, if the kernels are alike."""
+        return "outer", self.rows, self.vectors, self.panel, self.lanewise
 
     def __str__(self) -> str:
         kind = "lane-wise outer tile" if self.lanewise else "outer tile"
@@ -86,11 +91,13 @@ def program(weights: Weights, schedule: Outer) -> Program:
         planar=not problem.last and not weights.lanewise,
         planar_x=not problem.last,
         panel=schedule.panel,
-        errors=not problem.last or dtypes.y != dtypes.sum or weights.features % width > 0 or problem.y_shape[-1] > width,
+        errors=not (weights.lanewise and problem.last and dtypes.y == dtypes.sum and problem.y_shape[-1] == width),
+        step=1 if problem.last else spatial[last].step,
         turned=weights.turned,
         lanewise=weights.lanewise,
         rows=schedule.rows,
         vectors=schedule.vectors,
+        ahead=problem.last and not weights.lanewise,
     )
     panel_c = width if weights.lanewise else problem.channels
     panels = -(-weights.held // panel_c)
@@ -106,7 +113,7 @@ def program(weights: Weights, schedule: Outer) -> Program:
         "gs_p": problem.y_step(spatial[last]), "errors": errors,
         "sums": sums, "stream": int(math.prod(problem.contraction.w.shape) * size > problem.machine.l2), "step_f": len(rows) * width * size,
         "ps_c": channel, "ps_b": block, "panels": panels, "panel_c": panel_c,
-        "channels_all": weights.held, "whole": int(whole),
+        "channels_all": weights.held, "whole": int(whole), **_ahead(weights, ps),
     }  # fmt: skip
     for i, s in enumerate(spatial):
         pitch = math.prod(box[i + 1 :]) * width * size if code.errors else problem.y_step(s)
@@ -126,6 +133,15 @@ def program(weights: Weights, schedule: Outer) -> Program:
         x_skipped=problem.loops.skipped,
         goal=problem.goal,
     )
+
+
+def _ahead(weights: Weights, ps: Sequence[int]) -> dict[str, int]:
+    """Bytes from what a chunk reads to what the next one does: both are whole along the axes inside the one that is cut."""
+    problem = weights.problem
+    for b, s, step in reversed(list(zip(weights.box, weights.spatial, ps, strict=True))):
+        if b < s.out:
+            return {"ahead_x": b * s.stride * step, "ahead_dy": b * problem.y_step(s)}
+    return {"ahead_x": contiguous_strides(problem.x_shape, problem.bytes)[0], "ahead_dy": problem.y_strides[0]}
 
 
 def _panel(weights: Weights, schedule: Outer, panel_c: int) -> tuple[list[int], int, int, int]:

@@ -18,13 +18,14 @@ from juanji.jit.memory import address, empty_aligned
 from juanji.jit.pack import PackCode, emit_pack
 from juanji.jit.store import Code
 from juanji.kept import kept
-from juanji.spec import WORDS
+from juanji.run import run_items
+from juanji.spec import WORDS, itemsize
 
 Array = npt.NDArray[Any]
 
 MOST_HOLES = 3  # between two weights of a run
-SHORTEST_RUN = 4  # worth turning; of shorter ones a square has little to turn
 FEW_WEIGHTS = 1 << 14  # that NumPy copies as fast as generated code
+BYTE_CYCLES = 0.25  # per byte of what generated code makes
 
 
 class Piece(NamedTuple):
@@ -68,7 +69,7 @@ class Packing:
             return w
         w = np.ascontiguousarray(w)
         packed = empty_aligned(self.shape, w.dtype if self.dtype in WORDS else self.dtype)
-        if self.turned and w.dtype == np.dtype(self.w_dtype) and self._runs[1].shape[1] >= SHORTEST_RUN:
+        if self.turned and w.dtype == np.dtype(self.w_dtype):
             self._turn(w, packed)
             return packed
         if self.lanes < self.width:
@@ -93,21 +94,69 @@ class Packing:
     @kept
     def code(self) -> PackCode:
         """What the generated code depends on."""
-        return PackCode(self.w_dtype, self.dtype, bool((self._runs[1] < 0).any()))
+        goals = self._runs[1]
+        beside = self.feature_stride == 1
+        whole, rest = divmod(goals.shape[1], self.machine.vector_bits // 8 // itemsize(self.dtype))
+        return PackCode(self.w_dtype, self.dtype, bool((goals < 0).any()), whole > 0, 0 if beside else rest, beside)
 
     def _turn(self, w: Array, packed: Array) -> None:
         """By generated code: features and their neighbours in squares."""
-        starts, goals = self._runs
-        size, groups, blocks = w.itemsize, *self.shape[:2]
+        groups, blocks = self.shape[:2]
         words = {
-            "map_starts": starts.ctypes.data, "map_goals": goals.ctypes.data, "runs": len(starts), "run": goals.shape[1],
-            "groups": groups, "blocks": blocks, "features": self.features, "width": self.width, "ws_g": self.strides[0] * size,
-            "ws_f": self.feature_stride * size, "step": math.prod(self.shape[2:]) * packed.itemsize,
+            **self.words, "groups": groups, "blocks": blocks, "features": self.features, "width": self.width,
+            "step": math.prod(self.shape[2:]) * packed.itemsize,
         }  # fmt: skip
         row = pack(self.code.names, words)
         row[HEAD.index("w")], row[HEAD.index("y")] = address(w), address(packed)
-        row[HEAD.index("end")] = groups * blocks
-        load(self.code, emit_pack, self.machine.target, machines.identity()).call(row)
+        code = load(self.code, emit_pack, self.machine.target, machines.identity())
+        run_items(code, row, groups * blocks, 0, packed.nbytes * BYTE_CYCLES, None)
+
+    @property
+    def words(self) -> dict[str, int]:
+        """The arguments of a block, which point into `tables`."""
+        (starts, goals), size = self._runs, np.dtype(self.w_dtype).itemsize
+        return {
+            "map_runs": starts.ctypes.data, "map_places": goals.ctypes.data, "runs": len(starts), "run": goals.shape[1],
+            "ws_g": self.strides[0] * size, "ws_f": self.feature_stride * size,
+        }  # fmt: skip
+
+    @property
+    def tables(self) -> tuple[Array, ...]:
+        """What the arguments of a block point into."""
+        return self._runs
+
+    @property
+    def by_code(self) -> bool:
+        """Whether generated code can put the weights in order, where they are not."""
+        if self.dtype in WORDS or self.in_order:
+            return False
+        return self.turned or (self.feature_stride == 1 and (self.even or self.machine.target.masks))
+
+    @property
+    def blocks_follow(self) -> bool:
+        """Whether blocks of the reduction, the outermost of `inner`, lie one behind the other, each with weights of all features."""
+        (_, block), *inside = self.inner
+        follow = sum((extent - 1) * abs(stride) for extent, stride in inside) < block
+        whole = len(self._runs[0]) % self.shape[2] == 0  # no run goes on in the next
+        return follow and whole and self.features * abs(self.feature_stride) <= inside[-1][1]
+
+    @property
+    def places(self) -> Array:
+        """Elements from the start of w to each weight of the first feature, in the order of `inner`."""
+        places: Array = np.full((), self.offset, np.int64)
+        for extent, stride in self.inner:
+            places = places[..., None] + np.arange(extent, dtype=np.int64) * stride
+        return places.reshape(-1)
+
+    @property
+    def beside(self) -> bool:
+        """Whether whole blocks of features lie side by side in w, as numbers of the sum's type, one block behind the other."""
+        alone = self.shape[0] == 1 and self.w_dtype == self.dtype
+        return alone and self.feature_stride == 1 and self.even
+
+    def as_it_lies(self, w: Array) -> Array:
+        """The weights for a kernel that puts them in order itself."""
+        return np.require(w, self.w_dtype, ["C", "A"])
 
     @kept
     def _runs(self) -> tuple[Array, Array]:
@@ -115,14 +164,13 @@ class Packing:
 
         The taps of one phase of a stride are near neighbours only: a run has all that lie between, whose goal is -1.
         """
-        places: Array = np.full((), self.offset, np.int64)
-        for extent, stride in self.inner:
-            places = places[..., None] + np.arange(extent, dtype=np.int64) * stride
-        places = places.reshape(-1)
+        places = self.places
         order = np.argsort(places)
         places = places[order]
         breaks = np.flatnonzero(np.diff(places) > MOST_HOLES + 1)
         members = int(breaks[0]) + 1 if breaks.size else len(places)
+        if self.feature_stride == 1:
+            members = 1  # what lies side by side are features
         starts = places[::members]
         goals = np.full((len(starts), int(places[members - 1] - places[0]) + 1), -1, np.int64)
         goals[np.arange(len(places)) // members, places - np.repeat(starts, members)] = order * (self.width * np.dtype(self.dtype).itemsize)
@@ -132,22 +180,23 @@ class Packing:
 class TransformedPacking:
     """What generated code makes of packed weights, an item for each block of features of each group.
 
-    shape, dtype: of an item. words: the code's arguments; tables: arrays that they point into.
+    shape, dtype: of an item. words: the code's arguments; tables: arrays that they point into. in_place: whether the code finds the
+    weights where they lie.
     """
 
     def __init__(
         self, packing: Packing, code: Any, emit: Callable[..., str], words: Mapping[str, int], shape: tuple[int, ...], dtype: npt.DTypeLike,
-        tables: tuple[Array, ...] = (),
+        tables: tuple[Array, ...] = (), in_place: bool = False,
     ):  # fmt: skip
-        self.packing, self.code, self.emit, self.words, self.tables = packing, code, emit, words, tables
+        self.packing, self.code, self.emit, self.words, self.tables, self.in_place = packing, code, emit, words, tables, in_place
         self.shape, self.dtype = (math.prod(packing.shape[:2]), *shape), dtype
 
     def __call__(self, w: Array) -> Array:
         """The transformed weights, a new array."""
-        packed, found = self.packing(w), empty_aligned(self.shape, self.dtype)
+        packed, found = self.packing.as_it_lies(w) if self.in_place else self.packing(w), empty_aligned(self.shape, self.dtype)
         row = type(self._row).from_buffer_copy(self._row)
-        row[HEAD.index("w")], row[HEAD.index("y")], row[HEAD.index("end")] = address(packed), address(found), self.shape[0]
-        self._kernel.call(row)
+        row[HEAD.index("w")], row[HEAD.index("y")] = address(packed), address(found)
+        run_items(self._kernel, row, self.shape[0], 0, found.nbytes * BYTE_CYCLES, None)
         return found
 
     @kept

@@ -57,12 +57,14 @@ class Kernel:
 
     def fits(self, x: Array) -> bool:
         """Whether an array can be read where it lies."""
-        step = x.itemsize
-        for dimension in self.close:
-            if x.strides[dimension] != step and x.shape[dimension] > 1:
-                return False
-            step *= x.shape[dimension]
-        return x.flags.aligned
+        flags = x.flags
+        if not flags.c_contiguous:
+            step = x.itemsize
+            for dimension in self.close:
+                if x.strides[dimension] != step and x.shape[dimension] > 1:
+                    return False
+                step *= x.shape[dimension]
+        return flags.aligned
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +105,11 @@ class Reduction:
             return None
         return "scale" if all((d & (d - 1) == 0).all() for d in self.divisors) else "divide"
 
+    @property
+    def even(self) -> bool:
+        """Whether all results are divided by one number."""
+        return self.after in ("divide", "scale") and all((d == d[0]).all() for d in self.divisors or ())
+
 
 def reduction(work: Reduction, machine: Machine) -> Kernel:
     """The kernel of a reduction."""
@@ -113,7 +120,7 @@ def reduction(work: Reduction, machine: Machine) -> Kernel:
     windows, after = work.windows, work.after
     wide, plane = windows[-1], math.prod(w.size for w in windows)
     places = None if not work.places else "i32" if plane < 2**31 else "i64"
-    mode, stride = _mode(work, places is None and after is None, lanes)
+    mode, stride = _mode(work, places is None and (after is None or work.even), lanes)
     regular = wide.regular
     slide = regular if isinstance(regular, Slide) and mode == "slide" else None
     vectors = 4 if places is None or size >= BYTES[places] else 1
@@ -126,6 +133,7 @@ def reduction(work: Reduction, machine: Machine) -> Kernel:
         largest=work.largest,
         before=work.before,
         after=after,
+        even=work.even,
         places=places,
         matched=work.matched,
         axes=len(windows),
@@ -178,7 +186,7 @@ def reduction(work: Reduction, machine: Machine) -> Kernel:
     for axis, w in enumerate(windows):
         words |= {
             f"out{axis}": w.out, f"step{axis}": w.step, f"lin{axis}": math.prod(v.size for v in windows[axis + 1 :]),
-            f"ys{axis}": math.prod(out[axis + 1 :]), f"map_weight{axis}": factors[axis].ctypes.data if factors else 0,
+            f"ys{axis}": math.prod(out[axis + 1 :]), f"map_weight{axis}": factors[axis].ctypes.data if axis < len(factors) else 0,
             f"map_first{axis}": firsts[axis].ctypes.data, f"map_count{axis}": counts[axis].ctypes.data,
         }  # fmt: skip
     spatial = list(range(1, n + 1) if work.layout == "channels_last" else range(2, n + 2))
@@ -256,11 +264,11 @@ def _bands(out: int, row: int) -> tuple[int, int]:
 
 
 def _factors(work: Reduction, after: str | None, lanes: int) -> tuple[Array, ...]:
-    """Per axis the factor of each output; longer than the axis, because whole vectors are read."""
+    """Per axis the factor of each output, longer than the axis, because whole vectors are read; or the one factor of all."""
     if work.divisors is None or after not in ("scale", "divide"):
         return ()
     factors = []
-    for divisor in work.divisors:
+    for divisor in [reduce(np.multiply, [d[:1] for d in work.divisors])] if work.even else work.divisors:
         factor = np.ones(len(divisor) + lanes, work.total)
         factor[: len(divisor)] = 1 / divisor if after == "scale" else divisor
         factors.append(factor)

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from juanji.algorithms.costs import FEWEST_STEPS, MOST_TAPS
+from juanji.algorithms.costs import FAR, FEWEST_STEPS, MOST_STEP, MOST_TAPS
 from juanji.algorithms.loops import Spatial, loops
 from juanji.contraction import Contraction
 from juanji.exact import Narrowing, in_words
+from juanji.jit.elements import SCALARS, together
 from juanji.kept import kept
 from juanji.machine import Machine
 from juanji.spec import WORDS, Dtypes, Epilogue, itemsize
@@ -103,9 +104,25 @@ class Problem:
         return False
 
     @property
+    def together(self) -> int:
+        """How many neighbouring vectors of sums are stored as one."""
+        return together(SCALARS[self.dtypes.sum], self.dtypes.y, self.narrowing)
+
+    @property
+    def apart(self) -> int:
+        """Elements from one output to the next in a row of planes with gaps, if a vector can be spread over them, else 0."""
+        step = self.loops.spatial[-1].step
+        return step if self.gaps and not self.last and step <= MOST_STEP else 0
+
+    @property
     def stream(self) -> bool:
         """Whether the output is so large that the second cache would have forgotten it before anyone reads it."""
         return not self.gaps and math.prod(self.y_shape) * np.dtype(self.dtypes.y).itemsize > 2 * self.machine.l2
+
+    @kept
+    def far(self) -> bool:
+        """Whether input and output together are more than may be expected in the second cache."""
+        return (math.prod(self.x_shape) + math.prod(self.y_shape)) * self.bytes > FAR * self.machine.l2
 
     def close(self, unit: bool) -> tuple[int, ...]:
         """The input's dimensions that must lie close together, innermost first.

@@ -21,8 +21,8 @@
 #     passes      0.20    0.9      0.33   1.7    0.56   3.0     0.85   4.1     0.95   6.2
 #
 # Folding symmetric kernels, (x[i] + x[k − 1 − i])·w, saves no instruction: an addition takes as long as the multiply-add that it saves,
-# and as many vectors are loaded. Horizontally it took 0.99 to 1.08 of the time, from 5 to 31 taps; vectors put together of two neighbours
-# in registers, in place of unaligned loads, 0.95 to 1.04.
+# and as many vectors are loaded. Horizontally it took 0.99 to 1.08 of the time, from 5 to 31 taps. Vectors put together of two neighbours
+# in registers took, for all taps in place of unaligned loads, 0.95 to 1.04; for every other tap, both passes together, 0.78 to 0.95.
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ from juanji.algorithms.strips import Strips, axes, even, refusal, spans
 from juanji.contraction import lower
 from juanji.errors import ArgumentError
 from juanji.factors import factors
+from juanji.jit.emit import LINE
 from juanji.jit.memory import empty_aligned
 from juanji.jit.program import Program
 from juanji.jit.separable import SUMMED, SeparableCode, Taps, emit_separable
@@ -55,10 +56,12 @@ Array = npt.NDArray[Any]
 
 WIDE = 8  # vectors of a row from which small tiles are not worth a look
 MOST_NAMED = 9  # taps of an axis that are written out one by one; a longer axis is a loop, whatever its length
+SHORT_BLOCK = 640  # columns of a block that is not made shorter for the first cache: what neighbouring blocks both convert would count
 LONG_BANDS = 3  # times the kernel's height that a band should have, where lines are made for it
 MOST_STRAIGHT = 320  # multiply-adds of a vertical pass in one piece of code
 # Cycles, measured as those of `costs`, on pictures of 3840×2160 floats and bytes with kernels of 3×3 to 61×61.
 STAGED_CYCLES, DOWN_CYCLES = 0.6, 15.0  # per vector that is staged, and to begin some of them
+FAR_CYCLES = 0.5  # per vector of a line that was converted and has left the first cache
 STORED_CYCLES, ALONG_CYCLES = 1.0, 10.0  # per vector that leaves, likewise
 CONVERTED_CYCLES = 1.2  # per vector of a line
 PLANE_CYCLES = 3.5  # per vector of a sum over outer axes, and tap: most come from beyond the second cache
@@ -158,12 +161,16 @@ def candidates(problem: Problem, terms: int) -> Iterator[tuple[Separable, float]
 
 
 def _blocked(problem: Problem, rows: int, vectors: int, across: int, terms: int) -> Separable:
-    """Blocks whose staged lines fill a third of the first cache, and whose ring of lines half of the second."""
+    """Blocks whose staged lines fill a third of the first cache, and whose ring of lines half of the second; or, where lines are
+    converted, both three quarters of the first, if that does not make blocks too short."""
     machine, (*outer, high, wide) = problem.machine, axes(problem.loops.spatial)
     width, summed = across * problem.lanes, any(s.kernel > 1 for s in outer)
     window = (rows - 1) * high.stride + high.reach
     ring = window if summed or problem.dtypes.x != problem.dtypes.sum else 0
-    columns = min(machine.l1 // 3 // (rows * terms * problem.bytes), machine.l2 // 2 // (ring * problem.bytes or 1)) - wide.reach
+    columns = min(machine.l1 // 3 // (rows * terms * problem.bytes), machine.l2 // 2 // (ring * problem.bytes or 1))
+    if problem.dtypes.x != problem.dtypes.sum:
+        columns = min(columns, max(machine.l1 * 3 // 4 // ((rows * terms + ring) * problem.bytes), SHORT_BLOCK))
+    columns -= wide.reach
     block = even(wide, columns, width)
     lone = block >= wide.out
     narrowest = wide.size if lone else min(stop - start for _, start, stop, _ in spans(wide, block))
@@ -196,9 +203,13 @@ def _step(problem: Problem, schedule: Separable, terms: int, planes: int) -> flo
     loads = met * s.vectors + s.rows * high.kernel
     tile = max(sums * high.kernel / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, high.kernel * costs.FMA_LATENCY)
     tile += sums * STAGED_CYCLES + DOWN_CYCLES + met
+    if problem.dtypes.x != problem.dtypes.sum and (s.rows * terms + window) * columns * problem.bytes > problem.machine.l1:
+        tile += met * s.vectors * FAR_CYCLES
     down = -(-vectors // s.vectors) * tile
 
-    row = max(s.across * wide.kernel / costs.FMA_PER_CYCLE, (s.across * costs.CROSSING + 1) * wide.kernel / costs.LOADS_PER_CYCLE)
+    pairs = wide.kernel // 2 if lanes * problem.bytes == LINE and wide.dilation < lanes else 0
+    read = s.across * wide.kernel - (s.across - 1) * pairs
+    row = max(s.across * (wide.kernel + pairs) / costs.FMA_PER_CYCLE, (read * costs.CROSSING + wide.kernel) / costs.LOADS_PER_CYCLE)
     row = max(row, wide.kernel * costs.FMA_LATENCY) * terms + s.across * STORED_CYCLES + ALONG_CYCLES
     along = s.rows * -(-s.block // (s.across * lanes)) * row
 

@@ -15,6 +15,14 @@ from juanji.algorithms.splitting import shorter
 from juanji.jit.program import Program
 from juanji.jit.space import SpaceCode, emit_space
 
+# Cycles, measured as those of `costs` and on the same machine.
+SECOND_CACHE_LINE = 2.0  # loads that a vector from the second cache counts for
+TILE_CYCLES = 23.0  # to start a tile
+STORE_CYCLES, JOINED_CYCLES = 2.9, 1.5  # per vector of sums that is put down: alone, and together with others in one of bytes
+LINE_STEP, TAP_STEP = 1.7, 1.5  # per line that a tile meets, and per column of taps where a block has several channels
+LINE_CYCLES = 40.0  # to start a line
+COPY_CYCLES, PARTED_CYCLES = 2.2, 7.0  # per vector of a line that is copied, and cut into phases
+
 
 @dataclass(frozen=True)
 class Space:
@@ -61,19 +69,20 @@ def candidates(problem: Problem) -> Iterator[tuple[Space, float]]:
 
         loads = depth * (met * wide.kernel * vectors * costs.CROSSING + rows * features * taps)
         if not in_first_cache and not features_inside:
-            loads += met * depth * vectors * costs.SECOND_CACHE_LINE
+            loads += met * depth * vectors * SECOND_CACHE_LINE
         tile = max(sums * taps * depth / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, taps * depth * costs.FMA_LATENCY)
-        tile += sums * (costs.STORE_CYCLES if _unit_y(problem) else costs.SCATTER_CYCLES * problem.lanes)
-        tile += costs.TILE_CYCLES + depth * met * (2 if _channel_block(problem) == 1 else 2 + 3 * wide.kernel)
+        stored = JOINED_CYCLES if problem.together > 1 and vectors % problem.together == 0 else STORE_CYCLES
+        tile += sums * (stored if _unit_y(problem) else costs.SCATTER_CYCLES * problem.lanes)
+        tile += TILE_CYCLES + depth * met * (LINE_STEP if _channel_block(problem) == 1 else LINE_STEP + TAP_STEP * wide.kernel)
         if in_place and (blocks > 2 or not wide.padded) and block >= width:
             line = costs.PLACE_CYCLES
             if depth * window > costs.NEAR_PLANES:
                 tile += depth * met * vectors * costs.FAR_LINE
         elif _unit_x(problem) and wide.stride in (1, 2, 4):
-            copy = costs.COPY_CYCLES if wide.stride == 1 else costs.PARTED_CYCLES
-            line = costs.LINE_CYCLES + (block * wide.stride + wide.reach) / problem.lanes * copy
+            copy = COPY_CYCLES if wide.stride == 1 else PARTED_CYCLES
+            line = LINE_CYCLES + (block * wide.stride + wide.reach) / problem.lanes * copy
         else:
-            line = costs.LINE_CYCLES + (block * wide.stride + wide.reach) * costs.SCALAR_CYCLES
+            line = LINE_CYCLES + (block * wide.stride + wide.reach) * costs.SCALAR_CYCLES
         tiles = -(-block // width) * -(-problem.features // features)
         cycles = repeats * -(-high.out // rows) * blocks * (tiles * tile + depth * window * line)
         macs = block * rows * problem.features * taps * depth

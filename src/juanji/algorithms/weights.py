@@ -15,7 +15,6 @@ from juanji.algorithms.problem import Problem
 
 Array = npt.NDArray[Any]
 
-FAR = 4  # second caches beyond which pixels come sooner in one run than by a cache line of each at a time
 SHORT_ROWS = 48  # columns below which planes of a depthwise layer are turned to pixels
 # How fast the dot tile is beside the outer one, both with full vectors: its loads are not aligned, but it need not turn dy to pixels,
 # which takes as long as so many rows of the outer tile with one vector of features. Short rows are loops of one round.
@@ -44,15 +43,16 @@ class Weights:
         moved = self.dot or (self.lanewise > 0 and not problem.last)
         self.panel = moved or problem.dtypes.x != problem.dtypes.sum or any(s.padded for s in self.spatial)
         self.panel |= self.lanewise > 0 and self.features % problem.lanes > 0  # the last vector would reach past the input's end
-        self.panel |= not self.lanewise and problem.last and math.prod(problem.x_shape) * problem.bytes > FAR * problem.machine.l2
         self.held = across if self.lanewise else problem.channels  # channels under a chunk
         self.box = self._box()
         self.chunks = math.prod(-(-s.out // b) for s, b in zip(self.spatial, self.box, strict=True))
         self.segments = self._segments()
 
     def _dot(self) -> bool:
-        """Whether the innermost axis fills vectors better than the features do."""
+        """Whether the innermost axis fills vectors better than the features do, and dy lies in vectors along it."""
         problem = self.problem
+        if self.spatial[-1].step > 1:
+            return False
         if problem.last and (problem.x_shape[-1], problem.y_shape[-1]) != (1, 1):
             return False
         out, lanes = self.spatial[-1].out, problem.lanes
@@ -62,7 +62,9 @@ class Weights:
     def _box(self) -> tuple[int, ...]:
         """Whole inner axes first, until the panel takes a share of the second cache, less of it if tiles read vectors."""
         machine, size = self.problem.machine, self.problem.bytes
-        outer = costs.OUTER_PIXELS_LAST if self.problem.last else costs.OUTER_PIXELS
+        outer = costs.OUTER_PIXELS
+        if self.problem.last:
+            outer = costs.OUTER_PIXELS_LAST if self.panel else costs.OUTER_PIXELS_IN_PLACE
         room, most_pixels = (machine.l2 // 16, 1 << 14) if self.dot else (machine.l2 // 4, outer)
         box = [1] * len(self.spatial)
         for axis in reversed(range(len(self.spatial))):

@@ -8,6 +8,9 @@ the direct sum (the longest of r = 2, 3, 5, 7, 8 to 256 channels; `tests/test_wi
     error over direct's       1.3    1.2    4.4    6.2     15     19
     3×3 taps, 64 channels            0.6    2.2    2.7    6.1    7.8
 
+Taps a dilation apart are neighbours among the places of one residue, and so are tiles (`jit/winograd_axes.py`): the padding of a widely
+dilated layer then costs little, which the direct sum multiplies tap by tap.
+
 An infinity or NaN reaches every output of the tiles that see it, and sums near the largest number may overflow before their terms
 cancel; precision="strict" keeps to the direct sum. m follows from the description of one image, channels-last: neither batch,
 threads, views nor layouts show in the bits.
@@ -28,9 +31,11 @@ from juanji.algorithms.direct import Job, Work
 from juanji.algorithms.problem import Problem
 from juanji.algorithms.splitting import shared, smaller
 from juanji.algorithms.weights import aligned_to
-from juanji.algorithms.winograd_program import Sizes, Winograd, program
+from juanji.algorithms.winograd_program import Sizes, Winograd, program, tiled
 from juanji.contraction import lower
+from juanji.jit.winograd_axes import Axis
 from juanji.machine import Machine
+from juanji.recall import recalled
 from juanji.spec import Convolution, itemsize
 
 SHARES = {3: 1.0, 4: 1.0, 5: 0.95, 6: 0.95, 7: 0.85, 8: 0.85}  # n, and the share of the time of smaller ones that it must not exceed
@@ -49,17 +54,17 @@ INSTRUCTIONS = {
     (2, 6): (32, 10), (7, 2): (27, 22), (6, 3): (27, 20), (5, 4): (27, 18), (4, 5): (27, 16), (3, 6): (27, 14), (2, 7): (27, 12),
 }  # fmt: skip
 
-# Cycles, measured as those of `costs` and on the same machine: 3×3 layers of both networks of `bench`, every n, stage by stage.
-ARITHMETIC = 0.4  # per instruction of a transform
-LOADED_LINE, STORED_LINE, OUTPUT_LINE = 5.0, 5.5, 2.0  # per vector of a tile that is transformed, on its way to V, from M and out
-TILE_CYCLES = 150.0  # to find the pixels of a tile
-TURN_CYCLES = 6.0  # per vector of a panel that is turned from planes to pixels
-STORED_PIXEL, ROW_CYCLES = 0.5, 45.0  # per feature that is turned back, and to begin a row of its plane
-STREAM = 5.5  # bytes per cycle that come from beyond the second cache
-SPILLED = 4.0  # per value of a tile beyond the registers
-LOADED = 0.08  # per load of a step of the product
+# Cycles, fitted to measured times of every n for some forty layers of one to three axes, dense and in groups, on the machine of `costs`.
+ARITHMETIC = 0.8  # per instruction of a transform
+LOADED_LINE, STORED_LINE, OUTPUT_LINE = 0.75, 0.4, 1.45  # per vector of a tile that is transformed, on its way to V, from M and out
+TILE_CYCLES = 11.0  # to find the pixels of a tile
+TURN_CYCLES = 8.5  # per vector of a panel that is turned from planes to pixels
+STORED_PIXEL, ROW_CYCLES = 0.33, 45.0  # per feature that is turned back, and to begin a row of its plane
+STREAM = 8.9  # bytes per cycle that come from beyond the second cache
+SPILLED = 0.8  # per value of a tile beyond the registers
+PRODUCT_TILE, PRODUCT_ROW = 3.5, 9.6  # to begin a register tile of the product, and each of its tiles, which lie in pages of their own
 PREPARING, PREPARING_CALL = 0.2, 4e4  # per byte of transformed weights, and to begin
-OVERLAP = 0.3  # of the shorter of arithmetic and stream, which do not quite hide each other
+LEAD = 26.0  # channels in whose time weights arrive that were asked for: their share of all is what arithmetic does not hide
 
 
 def accepts(spec: Convolution, produces: str) -> str | None:
@@ -72,8 +77,8 @@ def accepts(spec: Convolution, produces: str) -> str | None:
         return "its sums are rounded, those of integers are exact" if spec.dtypes.integers else f"no sums in {spec.dtypes.sum}"
     if any(np.dtype(name).kind in "biu" for name in (spec.dtypes.x, spec.dtypes.w, spec.dtypes.y)):
         return "it reads and writes floats"
-    if any(s != 1 for s in (*spec.stride, *spec.dilation)):
-        return "its taps are neighbours, and so are its outputs: stride and dilation 1"
+    if any(s != 1 for s in spec.stride):
+        return "its outputs are as far apart as its taps, or neighbours: stride 1"
     longest, points = max(spec.kernel), math.prod(r + LEAST_OUTPUTS - 1 for r in spec.kernel if r > 1)
     if longest == 1 or points > MOST_POINTS or LEAST_OUTPUTS + longest - 1 > max(SHARES):
         return f"its smallest tile has {points} points: not from 2 to {MOST_POINTS}, {max(SHARES)} along an axis"
@@ -108,6 +113,11 @@ def _job(problem: Problem, m: int) -> Job:
 @lru_cache(maxsize=1024)
 def outputs(spec: Convolution, produces: str, machine: Machine) -> int:
     """Outputs of a tile per axis, from a description whose batch and layouts are always the same: these must not show in the bits."""
+    m: int = recalled(("outputs", spec, produces, machine), lambda: {"m": _outputs(spec, produces, machine)})["m"]
+    return m
+
+
+def _outputs(spec: Convolution, produces: str, machine: Machine) -> int:
     found, best, longest = LEAST_OUTPUTS, math.inf, max(spec.kernel)
     for n, share in SHARES.items():
         m = n - longest + 1
@@ -127,11 +137,14 @@ def candidates(problem: Problem, sizes: Sizes) -> Iterator[tuple[Winograd, float
     machine, lanes, size = problem.machine, problem.lanes, problem.bytes
     points = math.prod(m + r - 1 for m, r in sizes)
     panel = not problem.last or problem.dtypes.x != problem.dtypes.sum or problem.groups * problem.channels < lanes
-    grid = [-(-s.out // m) for s, (m, _) in zip(problem.loops.spatial, sizes, strict=True)]
+    along = tiled(problem, sizes)
+    grid = [axis.tiles(s.out) for axis, s in zip(along, problem.loops.spatial, strict=True)]
     transformed = _transforms(problem, sizes, grid)
-    for images, box in _boxes(problem, grid):
-        slice = _slice(problem, sizes, box) if panel else 0
-        around = transformed + (_panels(problem, sizes, grid, box) if panel else 0.0)
+    boxes = _boxes(problem, grid, along[-1].dilation)
+    fewest = max(min(images * math.prod(box) for images, box in boxes), CHUNKS[0])
+    for images, box in boxes:
+        slice = _slice(problem, along, box) if panel else 0
+        around = transformed + (_panels(problem, along, grid, box) if panel else 0.0)
         chunks = _chunks(problem.batch, images, grid, box)
         most = images * math.prod(box)
         splits = -(-FEWEST_ITEMS // max(sum(chunks.values()), 1))
@@ -143,7 +156,7 @@ def candidates(problem: Problem, sizes: Sizes) -> Iterator[tuple[Winograd, float
             ahead = -(-width // -(-most // tiles)) if far else 0
             for share in {1, -(-blocks // splits)}:
                 room = most * points * (problem.groups * problem.channels * size + share * width)
-                if room <= machine.l2 * 3 // 2 or most <= CHUNKS[0]:
+                if room <= machine.l2 * 3 // 2 or most <= fewest:
                     schedule = Winograd(sizes, tiles, vectors, images, box, block, share, slice, ahead)
                     yield schedule, around + _product(problem, schedule, chunks, far)
 
@@ -151,13 +164,15 @@ def candidates(problem: Problem, sizes: Sizes) -> Iterator[tuple[Winograd, float
 def finer(problem: Problem, schedule: Winograd, items: int) -> Winograd:
     """The schedule in about so many items: first the features are shared out, as far as the weights are more than what is transformed
     once more for each share; then the images of a chunk, then its tiles."""
-    grid = [-(-s.out // m) for s, (m, _) in zip(problem.loops.spatial, schedule.sizes, strict=True)]
+    along = tiled(problem, schedule.sizes)
+    grid = [axis.tiles(s.out) for axis, s in zip(along, problem.loops.spatial, strict=True)]
     blocks = -(-problem.features // (schedule.vectors * problem.lanes))
     tiles = schedule.images * math.prod(schedule.box)
     chunks = sum(_chunks(problem.batch, schedule.images, grid, schedule.box).values()) * problem.groups
     share = min(schedule.share, shared(blocks, -(-items // max(chunks, 1)))) if problem.features > tiles else schedule.share
     times = -(-items // max(chunks * -(-blocks // share), 1))
     images, *box = smaller((schedule.images, *schedule.box), (problem.batch, *grid), times, schedule.tiles)
+    box[-1] = _whole(box[-1], grid[-1], along[-1].dilation)
     return replace(schedule, images=images, box=tuple(box), share=share)
 
 
@@ -168,32 +183,39 @@ def _product(problem: Problem, schedule: Winograd, chunks: Mapping[int, int], fa
     width = schedule.vectors * problem.lanes
     blocks = -(-problem.features // width)
     sums, loads = schedule.tiles * schedule.vectors, schedule.tiles + schedule.vectors
-    step = max(sums / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, costs.FMA_LATENCY) + LOADED * loads
-    tile = channels * step + -(-channels // schedule.block) * (sums * costs.STORE_CYCLES + costs.TILE_CYCLES)
+    step = max(sums / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, costs.FMA_LATENCY)
+    tile = channels * step + -(-channels // schedule.block) * (sums * costs.STORE_CYCLES + PRODUCT_TILE) + PRODUCT_ROW * schedule.tiles
     arrives = problem.groups * points * blocks * channels * width * size / STREAM if far else 0.0
+    exposed = min(LEAD / channels, 1.0)
     held = (problem.groups * channels + schedule.share * width) * points * size  # of V and M, a tile
     turns = -(-blocks // schedule.share)  # in each of which V is read
     cycles = 0.0
     for count, number in chunks.items():
         arithmetic = problem.groups * points * blocks * -(-count // schedule.tiles) * tile
         beyond = max(count * held - machine.l2 // 2, 0) * (turns + 0.5) / STREAM
-        cycles += number * (max(arithmetic, arrives) + OVERLAP * min(arithmetic, arrives) + beyond)
+        cycles += number * (max(arithmetic, arrives) + exposed * min(arithmetic, arrives) + beyond)
     return cycles
 
 
-def _boxes(problem: Problem, grid: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:
-    """Images and boxes of tiles of a chunk: some shares of the innermost axis, outer axes as far as room lasts, then images. Long rows
-    come first."""
+def _boxes(problem: Problem, grid: Sequence[int], dilation: int) -> list[tuple[int, tuple[int, ...]]]:
+    """Images and boxes of tiles of a chunk: some shares of the innermost axis, of whole rounds of its dilation, outer axes as far as room
+    lasts, then images. Long rows come first."""
     found = set[tuple[int, tuple[int, ...]]]()
     for most, shares in itertools.product(CHUNKS, (1, 2, 4)):
         room, box = most, list[int]()
         for axis in reversed(range(len(grid))):
             length = max(min(room, -(-grid[axis] // (1 if box else shares))), 1)
-            box.insert(0, -(-grid[axis] // -(-grid[axis] // length)))  # equal shares
+            equal = -(-grid[axis] // -(-grid[axis] // length))
+            box.insert(0, equal if box else _whole(equal, grid[axis], dilation))
             room //= box[0]
         images = max(min(room, problem.batch), 1) if box == list(grid) else 1
         found.add((-(-problem.batch // -(-problem.batch // images)) if problem.batch else 1, tuple(box)))
     return sorted(found, key=lambda chunk: chunk[1][::-1], reverse=True)
+
+
+def _whole(tiles: int, most: int, dilation: int) -> int:
+    """So many tiles in whole rounds of a dilation, or all."""
+    return min(aligned_to(tiles, dilation), most)
 
 
 def _chunks(batch: int, images: int, grid: Sequence[int], box: Sequence[int]) -> dict[int, int]:
@@ -206,11 +228,11 @@ def _chunks(batch: int, images: int, grid: Sequence[int], box: Sequence[int]) ->
     return found
 
 
-def _slice(problem: Problem, sizes: Sizes, box: Sequence[int]) -> int:
+def _slice(problem: Problem, along: Sequence[Axis], box: Sequence[int]) -> int:
     """Channels of a panel: all, or a share of whole vectors with which it takes little of the second cache."""
     held = problem.groups * problem.channels
     shares = [c for c in range(problem.lanes, held, problem.lanes) if held % c == 0]
-    pixel = math.prod(b * m + r - 1 for b, (m, r) in zip(box, sizes, strict=True)) * problem.bytes
+    pixel = math.prod(axis.lines(b) for axis, b in zip(along, box, strict=True)) * problem.bytes
     return max((c for c in shares if c * pixel <= problem.machine.l2 // 8), default=shares[0] if shares else held)
 
 
@@ -254,17 +276,17 @@ def _transforms(problem: Problem, sizes: Sizes, grid: Sequence[int]) -> float:
     return problem.batch * math.prod(grid) * (vectors_c * load + vectors_f * store + TILE_CYCLES) + far
 
 
-def _panels(problem: Problem, sizes: Sizes, grid: Sequence[int], box: Sequence[int]) -> float:
+def _panels(problem: Problem, along: Sequence[Axis], grid: Sequence[int], box: Sequence[int]) -> float:
     """Cycles to fill all panels, and to transpose outputs that lie plane by plane."""
     vectors = -(-problem.groups * problem.channels // problem.lanes)
     boxes = problem.batch * math.prod(-(-g // b) for g, b in zip(grid, box, strict=True))
-    reach = [b * m + r - 1 for b, (m, r) in zip(box, sizes, strict=True)]
+    reach = [axis.lines(b) for axis, b in zip(along, box, strict=True)]
     if problem.last:
         return boxes * math.prod(reach) * (2 * vectors * costs.COPY_CYCLES + costs.PLACE_CYCLES)
     turned = aligned_to(reach[-1], problem.lanes) * vectors * TURN_CYCLES
-    *outer, run = (b * m for b, (m, _) in zip(box, sizes, strict=True))
+    *outer, run = (axis.outputs(b) for axis, b in zip(along, box, strict=True))
     rows = math.prod(outer)
-    if tuple(box[1:]) == tuple(grid[1:]):  # whole rows lie one behind the other
+    if tuple(box[1:]) == tuple(grid[1:]) and all(axis.plain for axis in along):  # whole rows lie one behind the other
         rows, run = 1, rows * run
     stored = problem.groups * aligned_to(problem.features, problem.lanes) * (aligned_to(run, problem.lanes) * STORED_PIXEL + ROW_CYCLES)
     return boxes * (math.prod(reach[:-1]) * (turned + costs.LINE_CYCLES) + rows * stored)

@@ -14,6 +14,7 @@ from juanji.algorithms.weights import aligned_to
 from juanji.jit.emit import LINE
 from juanji.jit.program import Program
 from juanji.jit.winograd import WinogradCode, emit_winograd
+from juanji.jit.winograd_axes import Axis, axes
 from juanji.jit.winograd_weights import WeightsCode, emit_winograd_weights
 
 Array = npt.NDArray[Any]
@@ -68,18 +69,25 @@ class WeightsPacking(TransformedPacking):
         super().__init__(packing, WeightsCode(dtype, sizes), emit_winograd_weights, words, shape, dtype)
 
 
+def tiled(problem: Problem, sizes: Sizes) -> tuple[Axis, ...]:
+    """Where tiles of these sizes stand along the axes of a problem."""
+    return axes(sizes, tuple(s.dilation for s in problem.loops.spatial))
+
+
 def program(problem: Problem, schedule: Winograd) -> Program:
     """The kernel of a schedule, and its arguments."""
     dtypes, epilogue, size = problem.dtypes, problem.epilogue, problem.bytes
     sizes, panel = schedule.sizes, schedule.slice > 0
-    grid = [-(-s.out // m) for s, (m, _) in zip(problem.loops.spatial, sizes, strict=True)]
-    axes = [replace(s, out=g * m) for s, g, (m, _) in zip(problem.loops.spatial, grid, sizes, strict=True)]  # whole tiles
+    along = tiled(problem, sizes)
+    grid = [axis.tiles(s.out) for axis, s in zip(along, problem.loops.spatial, strict=True)]
+    spatial = [replace(s, out=axis.padded(s.out)) for axis, s in zip(along, problem.loops.spatial, strict=True)]
     width = schedule.vectors * problem.lanes
     code = WinogradCode(
         x=dtypes.x,
         total=dtypes.sum,
         y=dtypes.y,
         sizes=sizes,
+        dilations=tuple(axis.dilation for axis in along),
         panel=panel,
         planar_x=not problem.last,
         channels_last_y=problem.last,
@@ -90,15 +98,15 @@ def program(problem: Problem, schedule: Winograd) -> Program:
         vectors=schedule.vectors,
         prefetch=schedule.prefetch,
     )
-    wide = axes[-1]
-    tables = Tables(problem, axes, wide.table)
+    wide = spatial[-1]
+    tables = Tables(problem, spatial, wide.table)
     maps = [*tables.maps[:-1], tables.offsets]
     packing = WeightsPacking(problem, sizes, width)
     held = problem.groups * problem.channels
     blocks = -(-problem.features // width)
 
     # Scratch: the panel, V, M, pixels of constants, and what stores need.
-    places, steps = _panel(problem, schedule) if panel else (0, [0] * len(axes))
+    places, steps = _panel(problem, schedule) if panel else (0, [0] * len(along))
     tiles = schedule.images * math.prod(schedule.box)
     slices = held // schedule.slice if panel else 1
     slice = aligned_to(schedule.slice, problem.lanes) if panel else held
@@ -109,8 +117,8 @@ def program(problem: Problem, schedule: Winograd) -> Program:
     values = aligned(places)
     products = values + tiles * v_tile
     outside = products + schedule.share * tiles * m_tile
-    pixels = outside + len(axes) * outside_pitch
-    outputs = 0 if problem.last else math.prod(b * m for b, (m, _) in zip(schedule.box, sizes, strict=True))
+    pixels = outside + len(along) * outside_pitch
+    outputs = 0 if problem.last else math.prod(axis.outputs(b) for axis, b in zip(along, schedule.box, strict=True))
     end = pixels + (1 + outputs + problem.lanes) * problem.lanes * size + width * size
 
     ys = problem.y_strides
@@ -124,8 +132,8 @@ def program(problem: Problem, schedule: Winograd) -> Program:
         "v_tile": v_tile, "products": products, "m_tile": m_tile, "m_block": tiles * m_tile, "outside": outside,
         "outside_pitch": outside_pitch, "pixels": pixels, "stream": int(problem.stream), "ahead": schedule.ahead,
     }  # fmt: skip
-    for i, (s, axis) in enumerate(zip(problem.loops.spatial, axes, strict=True)):
-        words |= {f"out{i}": s.out, f"grid{i}": grid[i], f"box{i}": schedule.box[i], f"stride{i}": 1, f"reach{i}": axis.reach}
+    for i, s in enumerate(problem.loops.spatial):
+        words |= {f"out{i}": s.out, f"grid{i}": grid[i], f"box{i}": schedule.box[i]}
         words |= {f"map{i}": maps[i], f"ps{i}": steps[i], f"ys{i}": problem.y_step(s)}
     chunks = -(-problem.batch // schedule.images) * math.prod(-(-g // b) for g, b in zip(grid, schedule.box, strict=True))
     return Program(
@@ -133,7 +141,7 @@ def program(problem: Problem, schedule: Winograd) -> Program:
         emit=emit_winograd,
         names=code.names,
         words=words,
-        x_axes={"xs_n": 0, "xs_c": problem.channel_dimension, "xs_w": wide.x, **{f"xs{i}": s.x for i, s in enumerate(axes)}},
+        x_axes={"xs_n": 0, "xs_c": problem.channel_dimension, "xs_w": wide.x, **{f"xs{i}": s.x for i, s in enumerate(spatial)}},
         close=problem.close_in_chunks(True),
         items=chunks * problem.groups * words["splits"],
         scratch=end,
@@ -150,7 +158,7 @@ def _panel(problem: Problem, schedule: Winograd) -> tuple[int, list[int]]:
     """Bytes of a panel, and between its neighbours along each axis."""
     step = aligned_to(schedule.slice, problem.lanes) * problem.bytes
     steps: list[int] = []
-    for b, (m, r) in reversed(list(zip(schedule.box, schedule.sizes, strict=True))):
+    for axis, b in reversed(list(zip(tiled(problem, schedule.sizes), schedule.box, strict=True))):
         steps.insert(0, step)
-        step *= b * m + r - 1
+        step *= axis.lines(b)
     return step, steps

@@ -24,6 +24,7 @@ from juanji.describe import BoundaryLike, PerAxis, array_of, describe, parse_bou
 from juanji.errors import ArgumentError, DtypeError, ShapeError
 from juanji.factors import Structure, structure
 from juanji.image import kernels
+from juanji.image.magnitudes import magnitude
 from juanji.planner import Plan, plan_for
 from juanji.spec import ZERO, Boundary
 
@@ -109,7 +110,7 @@ class Prepared(NamedTuple):
     def run(self, threads: int | None = None) -> Array:
         """The filtered picture, a new array."""
         y = self.convolve(threads)
-        result = store(y, self.dtype) if self.w.shape[0] == 1 else magnitude(y, self.dtype)
+        result = store(y, self.dtype) if self.w.shape[0] == 1 else magnitude(y, self.dtype, threads)
         return self.picture.restore(result, self.summed, self.stride)
 
 
@@ -312,23 +313,6 @@ def store(values: Array, dtype: np.dtype[Any]) -> Array:
         top = np.iinfo(dtype).max
         values = np.clip(np.rint(np.nan_to_num(values, nan=0, posinf=top, neginf=0)), 0, top)
     return values.astype(dtype)
-
-
-def magnitude(pairs: Array, dtype: np.dtype[Any]) -> Array:
-    """√(x² + y²) of (batch, 2, rows, ...) as pixels (batch, 1, rows, ...).
-
-    >>> magnitude(np.array([[[[3.0]], [[4.0]]]]), np.dtype("uint8"))
-    array([[[[5]]]], dtype=uint8)
-    """
-    result = np.empty((pairs.shape[0], 1, *pairs.shape[2:]), dtype)
-    rows = max(1, 2**16 * pairs.shape[2] // pairs[0, 0].size)  # at a time, so that the squares stay in the cache
-    with np.errstate(over="ignore"):
-        for (x, y), whole in zip(pairs, result[:, 0], strict=True):
-            for i in range(0, len(x), rows):
-                squares = np.square(x[i : i + rows])
-                squares += np.square(y[i : i + rows])
-                whole[i : i + rows] = store(np.sqrt(squares, out=squares), dtype)
-    return result
 
 
 def is_derivative(kernel: npt.ArrayLike | str) -> bool:

@@ -1,7 +1,8 @@
 """How a compiled kernel gets its arguments: one pointer to a row of 64-bit words, each with a name.
 
 Sizes, strides, paddings and boundaries all travel here, so that one piece of code serves every picture size, view,
-batch and boundary. `HEAD` changes from call to call; the rest is fixed when a plan is made.
+batch and boundary. `HEAD` changes from call to call; the rest is fixed when a plan is made. A call is for the items from `begin` to
+before `end`; scratch memory may still be as the items before `behind` left it, unless that is 0.
 """
 
 import ctypes
@@ -9,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from juanji.jit.emit import I64, PTR, Emitter, Value
 
-HEAD = ("x", "w", "bias", "y", "scratch", "begin", "end")
+HEAD = ("x", "w", "bias", "y", "scratch", "begin", "end", "behind")
 Row = ctypes.Array[ctypes.c_int64]
 POINTERS = frozenset(("x", "w", "bias", "y", "scratch", "constants"))
 

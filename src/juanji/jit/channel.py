@@ -8,6 +8,8 @@ One chunk is a run of neighbouring output pixels (whole rows, or part of one). F
                loaded as vectors; lane-wise, x is a vector as well and lanes are the channels of a depthwise layer
     blocks     the reduction is cut into blocks of channels so that the weights of one block and one tile stay in the
                L1 cache; a chain of sums is put down in `sums` and taken up again by the next block, never restarted
+    packs      weights that come with a single call are put in order here, some blocks just before they are used: they go
+               from memory to the second cache and nowhere else
     store      channels-last outputs leave from the tile; channels-first ones are transposed in registers, chunk by chunk
 
 The sum of each output runs over channel block, taps, channel, in this order, in one chain of fused multiply-adds that
@@ -17,14 +19,18 @@ channel counts are arguments: one piece of code serves all layers of a network t
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from juanji.exact import Narrowing
 from juanji.jit.arguments import HEAD, Arguments
-from juanji.jit.chunks import chunk_of
+from juanji.jit.chunks import chunk_behind, chunk_of
 from juanji.jit.elements import SCALARS, finish, multiply_add, transpose
-from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value, Var
+from juanji.jit.emit import I64, LINE, PTR, Emitter, Int, Type, Value, Var
 from juanji.jit.ieee import ieee_mode
+from juanji.jit.pack import BLOCK_ARGUMENTS, PackCode, pack_run
 from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler, outer_step, pixel_filler, transposing_filler
 from juanji.jit.target import Target
 
@@ -53,6 +59,7 @@ class ChannelCode:
     vectors: int
     prefetch: bool  # ask for the next block's weights while this one's are used
     steps: int  # reduction steps of the innermost loop if so few that it is unrolled, else 0
+    packs: PackCode | None  # how the kernel puts weights in order; None if they are
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -64,6 +71,7 @@ class ChannelCode:
             "groups", "channels", "blocks_c", "steps", "panels", "panel_c", "split", "splits", "blocks_f", "count_f",
             "xs_n", "xs_c", "ps_b", "ps_c",
             "ys_n", "ys_c", "ys_p", "sums", "step", "inner", "whole", "channels_all", "stream",
+            *((*BLOCK_ARGUMENTS, "packed", "packed_f", "packed_c", "packed_runs", "sums_f") if self.packs else ()),
         )  # fmt: skip
 
 
@@ -73,7 +81,7 @@ def emit_channel(code: ChannelCode, target: Target) -> str:
     total = SCALARS[code.total]
     with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
         a = Arguments(e, row, code.names)
-        held = e.var(I64, e.integer(-1))  # the chunk whose panel is filled: the shares of the features of one chunk follow each other
+        held = chunk_behind(e, a, a["splits"])  # whose panel is filled: the shares of the features of one chunk follow each other
         with e.loop(a["begin"], a["end"]) as item:
             _item(e, code, a, item, held)
         with e.when(e.compare("ne", a["stream"], e.integer(0))):
@@ -100,41 +108,88 @@ def _item(e: Emitter, code: ChannelCode, a: Arguments, item: Value, held: Var) -
         base = chunk.in_place(a)
 
     f_end = e.least((chunk.split + 1) * a["split"], a["blocks_f"])
-    with e.loop(chunk.split * a["split"], f_end) as block_f:
+    step = a["steps"] * (width * total.bytes)  # bytes of weights between blocks of the reduction
+
+    def products(block_f: Value, weights: Value, sums: Value, blocks: tuple[Int, Int]) -> None:
+        """Some blocks of the reduction of one block of features."""
         f = block_f * width
         place = chunk.group * a["blocks_f"] + block_f
-        bias = a["bias"] + place * (width * total.bytes)
-        weights = e.var(PTR, a["w"] + place * a["step"])
-        goal = chunk.ys + f * a["ys_c"]
-        features = a["count_f"] - f
-        with e.loop(0, a["blocks_c"]) as block_c:
+        bias, goal = a["bias"] + place * (width * total.bytes), chunk.ys + f * a["ys_c"]
+        at = e.var(PTR, weights)
+        with e.loop(*blocks) as block_c:
             first = e.compare("eq", block_c, e.integer(0))
             last = e.compare("eq", block_c + 1, a["blocks_c"])
             source = base + (block_f if code.lanewise else block_c) * a["ps_b"]
             with e.loop(0, chunk.pixels, code.pixels) as p:
-                _tile(e, code, a, (source, weights.get(), bias, goal), (p, chunk.pixels, features), first, last)
-            weights.set(weights.get() + a["steps"] * (width * total.bytes))
+                _tile(e, code, a, (source, at.get(), bias, goal, sums), (p, chunk.pixels, a["count_f"] - f), first, last)
+            at.set(at.get() + step)
+
+    def stored(block_f: Value, sums: Value) -> None:
+        """Send the sums of one block of features on their way, unless the tiles have done so."""
         if not code.channels_last_y:
-            _transposed(e, code, a, goal, chunk.pixels, features)
+            f = block_f * width
+            _transposed(e, code, a, (sums, chunk.ys + f * a["ys_c"]), chunk.pixels, a["count_f"] - f)
+
+    if code.packs is None:
+        with e.loop(chunk.split * a["split"], f_end) as block_f:
+            sums = a["scratch"] + a["sums"]
+            products(block_f, a["w"] + (chunk.group * a["blocks_f"] + block_f) * a["step"], sums, (0, a["blocks_c"]))
+            stored(block_f, sums)
+        return
+    with e.loop(chunk.split * a["split"], f_end, a["packed_f"]) as begin:
+        end = e.least(begin + a["packed_f"], f_end)
+        with e.loop(0, a["blocks_c"], a["packed_c"]) as begin_c:
+            end_c = begin_c + a["packed_c"]
+            _pack(e, code.packs, a, a["w"] + chunk.group * a["ws_g"], (begin, end), begin_c, width)
+            with e.loop(begin, end) as block_f:
+                packed = a["scratch"] + a["packed"] + (block_f - begin) * a["packed_c"] * step
+                products(block_f, packed, a["scratch"] + a["sums"] + (block_f - begin) * a["sums_f"], (begin_c, end_c))
+        with e.loop(begin, end) as block_f:
+            stored(block_f, a["scratch"] + a["sums"] + (block_f - begin) * a["sums_f"])
+
+
+def _pack(e: Emitter, code: PackCode, a: Arguments, w: Value, features: tuple[Value, Value], begin_c: Value, width: int) -> None:
+    """Put weights of some blocks of features in order, from one block of the reduction on."""
+    step = a["steps"] * (width * Type(SCALARS[code.total]).bytes)
+    begin = begin_c // a["packed_c"] * a["packed_runs"]
+    with e.loop(begin, begin + a["packed_runs"]) as run, e.loop(*features) as block_f:
+        f = block_f * width
+        goal = a["scratch"] + a["packed"] + ((block_f - features[0]) * a["packed_c"] - begin_c) * step
+        pack_run(e, code, a, run, (w + f * a["ws_f"], goal), a["count_f"] - f, width)
 
 
 def fill_panel(
     e: Emitter, axes: int, total: Type, planar: bool, a: Arguments, origin: list[Value], extent: list[Value], xs: Value
 ) -> None:
     """Fill the panel for one chunk: one line per channel and outer place (planar), or one row of pixels per outer place."""
-    last = axes - 1
+    starts = [e.integer(place * a[f"stride{axis}"]) for axis, place in enumerate(origin)]
+    counts = [e.integer((count - 1) * a[f"stride{axis}"] + a[f"reach{axis}"]) for axis, count in enumerate(extent)]
+    outer = [(count, partial(operator.add, start)) for start, count in zip(starts[:-1], counts[:-1], strict=True)]
+    fill_lines(e, axes, total, planar, a, outer, (starts[-1], counts[-1]), xs)
+
+
+def fill_lines(
+    e: Emitter,
+    axes: int,
+    total: Type,
+    planar: bool,
+    a: Arguments,
+    outer: Sequence[tuple[Value, Callable[[Value], Value]]],
+    line: tuple[Value, Value],
+    xs: Value,
+) -> None:
+    """The same of any lines. outer: per axis how many there are, and where in the padded extent each lies; line: its first place and
+    how many follow."""
     null = Value(e, PTR, "null")
-    first = e.integer(origin[last] * a[f"stride{last}"])
-    count = e.integer((extent[last] - 1) * a[f"stride{last}"] + a[f"reach{last}"])
 
     def walk(axis: int, source: Value, outside: Value, goal: Value) -> None:
-        if axis == last:
-            e.call("fill_line", a.row, goal, source, outside, first, count)
+        if axis == axes - 1:
+            e.call("fill_line", a.row, goal, source, outside, *line)
             return
-        reach = (extent[axis] - 1) * a[f"stride{axis}"] + a[f"reach{axis}"]
-        with e.loop(0, reach) as j:
-            at, constant = origin[axis] * a[f"stride{axis}"] + j, a["constants"] + axis * total.bytes
-            inner = outer_step(e, a, f"map{axis}", f"xs{axis}", at, constant, source, outside)
+        count, place = outer[axis]
+        with e.loop(0, count) as j:
+            constant = a["constants"] + axis * total.bytes
+            inner = outer_step(e, a, f"map{axis}", f"xs{axis}", place(j), constant, source, outside)
             walk(axis + 1, *inner, goal + j * a[f"ps{axis}"])
 
     if planar:
@@ -148,13 +203,13 @@ def _tile(
     e: Emitter,
     code: ChannelCode,
     a: Arguments,
-    pointers: tuple[Value, Value, Value, Value],
+    pointers: tuple[Value, Value, Value, Value, Value],
     counts: tuple[Value, Value, Value],
     first: Value,
     last: Value,
 ) -> None:
     """acc[pixel, vector] over one block of the reduction: taken up from the bias or `sums`, put down in `sums` or the output."""
-    source, weights, bias, goal = pointers
+    source, weights, bias, goal, all_sums = pointers
     p, pixels, features = counts
     total = Type(SCALARS[code.total])
     vector = e.vector(total.scalar)
@@ -164,7 +219,7 @@ def _tile(
         place = e.least(p + i, pixels - 1)  # past the end of the chunk its last pixel is computed again
         places.append(place)
         windows.append(source + e.load(I64, a["map_offsets"] + place * 8, 8))
-    sums = a["scratch"] + a["sums"] + p * width
+    sums = all_sums + p * width
     start = e.select(first, bias, sums) if code.bias else sums
     pitch = e.select(first, e.integer(0), e.integer(width)) if code.bias else e.integer(width)
     acc: list[list[Var]] = []
@@ -251,10 +306,21 @@ def _step(e: Emitter, code: ChannelCode, w: Value, windows: list[Value], at: Int
     loaded = [e.load(vector, w + v * vector.bytes, element.bytes) for v in range(code.vectors)]
     if code.planar and not code.panel:
         e.prefetch(windows[0] + at + 64, 1)  # planes lie too far apart for the processor to foresee the next tiles' lines
+    if not code.planar and not code.panel:
+        _prefetch_pixels(e, code, windows, e.integer(at) // element.bytes, LINE // element.bytes)
     for i, window in enumerate(windows):
         x = e.splat(e.load(element, window + at), vector.lanes)
         for v in range(code.vectors):
             acc[i][v].set(multiply_add(e, x, loaded[v], acc[i][v].get()))
+
+
+def _prefetch_pixels(e: Emitter, code: ChannelCode, windows: list[Value], place: Value, elements: int) -> None:
+    """Ask for a line of a pixel that the next tile reads in place: while the elements of a line pass, for one of each pixel in turn.
+
+    These lines lie too close together for the processor to tell as many runs apart.
+    """
+    first, second = (e.emit(I64, f"ptrtoint {window} to i64") for window in windows[:2])
+    e.prefetch(windows[0] + (place % elements + code.pixels) * (second - first) + place // elements * LINE, 1)
 
 
 def _lanewise_step(e: Emitter, code: ChannelCode, w: Value, windows: list[Value], at: Int, acc: list[list[Var]]) -> None:
@@ -279,8 +345,9 @@ def _step_to(e: Emitter, code: ChannelCode, a: Arguments, pixel: Value) -> Value
     return e.load(I64, a["map_goals"] + pixel * 8, 8) if code.gaps else pixel * a["ys_p"]
 
 
-def _transposed(e: Emitter, code: ChannelCode, a: Arguments, goal: Value, pixels: Value, features: Value) -> None:
+def _transposed(e: Emitter, code: ChannelCode, a: Arguments, pointers: tuple[Value, Value], pixels: Value, features: Value) -> None:
     """Move the sums of a chunk from pixel-major to feature-major, squares of lanes × lanes at a time, and finish them."""
+    sums, goal = pointers
     total = Type(SCALARS[code.total])
     out = Type(SCALARS[code.y])
     vector = e.vector(total.scalar)
@@ -291,12 +358,13 @@ def _transposed(e: Emitter, code: ChannelCode, a: Arguments, goal: Value, pixels
     f_end = e.least(features, lanes * code.vectors)
     with e.loop(0, f_end, lanes) as f, e.loop(0, pixels, lanes) as next_p:
         p = e.most(e.least(next_p, pixels - lanes), 0)
-        corner = a["scratch"] + a["sums"] + p * width + f * total.bytes
+        corner = sums + p * width + f * total.bytes
         rows = [e.load(vector, corner + i * width, total.bytes) for i in range(lanes)]
         columns = [finish(e, column, code.y, code.activation, parameter, code.narrowing) for column in transpose(e, rows)]
         start, many = goal + f * a["ys_c"], e.least(f_end - f, lanes)
         if code.gaps:
-            _scatter(e, code, a, columns, buffer, start, p, (many, count))
+            places = partial(_place, e, code, a, start, p)
+            scatter_squares(e, columns, (buffer, places), a["ys_c"], (many, count), code.step, in_one_row(e, code.axes, a, p, count))
         else:
             store_squares(e, columns, buffer, start + p * a["ys_p"], a["ys_c"], (many, count))
 
@@ -316,29 +384,50 @@ def store_squares(e: Emitter, columns: list[Value], buffer: Value, start: Value,
             e.store_first(column, start + one * pitch, count)
 
 
-def _scatter(
-    e: Emitter, code: ChannelCode, a: Arguments, columns: list[Value], buffer: Value, start: Value, p: Value, size: tuple[Value, Value]
+def in_one_row(e: Emitter, axes: int, a: Arguments, p: Value, count: Value) -> Value:
+    """Whether so many pixels of a chunk lie in one row."""
+    length = a[f"box{axes - 1}"]
+    return e.compare("sle", p % length + count, length)
+
+
+def _place(e: Emitter, code: ChannelCode, a: Arguments, start: Value, p: Value, lane: Int) -> Value:
+    """Where a pixel of a square goes, counted from its first."""
+    return start + _step_to(e, code, a, p + lane)
+
+
+def scatter_squares(
+    e: Emitter,
+    columns: list[Value],
+    pointers: tuple[Value, Callable[[Int], Value]],
+    pitch: Value,
+    size: tuple[Value, Value],
+    step: int,
+    in_row: Value,
 ) -> None:
-    """The same where pixels have gaps between them: one by one."""
-    many, count = size
-    out = Type(SCALARS[code.y])
+    """The same where pixels have gaps between them.
+
+    pointers: the buffer, and where each pixel goes. step: elements from one pixel to the next, 0 if too many. in_row: whether all pixels
+    lie in one row; then vectors are spread over as many that hold nothing else, otherwise pixels leave one by one.
+    """
+    (buffer, place), (many, count) = pointers, size
+    vector = columns[0].type
+    out = Type(vector.scalar)
     for i, column in enumerate(columns):
-        e.store(column, buffer + i * column.type.bytes)
+        e.store(column, buffer + i * vector.bytes)
 
     def one_by_one() -> None:
         with e.loop(0, count) as lane:
-            place = start + _step_to(e, code, a, p + lane)
+            goal = place(lane)
             with e.loop(0, many) as one:
-                e.store(e.load(out, buffer + one * columns[0].type.bytes + lane * out.bytes), place + one * a["ys_c"])
+                e.store(e.load(out, buffer + one * vector.bytes + lane * out.bytes), goal + one * pitch)
 
-    lanes = len(columns)
-    if not (e.masks and code.step):
+    if not (e.masks and step):
         one_by_one()
         return
-    first, last = _step_to(e, code, a, p), _step_to(e, code, a, p + e.most(count - 1, 0))
-    row = e.compare("eq", last - first, e.integer((lanes - 1) * code.step * out.bytes))  # all in one row
-    row = e.arith("and", row, e.compare("eq", count, e.integer(lanes)))
-    with e.when(row), e.loop(0, many) as one:
-        e.store_apart(e.load(columns[0].type, buffer + one * columns[0].type.bytes), start + first + one * a["ys_c"], code.step)
-    with e.otherwise(row):
+    spread = e.arith("and", in_row, e.compare("eq", count, e.integer(len(columns))))
+    with e.when(spread):
+        goal = place(0)
+        with e.loop(0, many) as one:
+            e.store_apart(e.load(vector, buffer + one * vector.bytes), goal + one * pitch, step)
+    with e.otherwise(spread):
         one_by_one()

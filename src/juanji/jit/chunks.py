@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from juanji.jit.arguments import Arguments
-from juanji.jit.emit import Emitter, Value
+from juanji.jit.emit import I64, Emitter, Value, Var
 
 
 class Chunk(NamedTuple):
@@ -30,6 +30,14 @@ class Chunk(NamedTuple):
         for axis, place in enumerate(self.origin):
             base = base + place * a[f"stride{axis}"] * a[f"xs{axis}"]
         return base
+
+
+def chunk_behind(e: Emitter, a: Arguments, *items: Value) -> Var:
+    """The number of the chunk that a call before this one left in scratch memory, −1 if there is none; items: of a chunk, as factors."""
+    number = e.most(a["behind"] - 1, 0)
+    for factor in items:
+        number = number // factor
+    return e.var(I64, e.select(e.compare("sgt", a["behind"], e.integer(0)), number, e.integer(-1)))
 
 
 def chunk_of(e: Emitter, axes: int, a: Arguments, item: Value) -> Chunk:

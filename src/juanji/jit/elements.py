@@ -15,6 +15,7 @@ SCALARS = {
     "bool": "i8", "int8": "i8", "uint8": "i8", "int16": "i16", "uint16": "i16", "int32": "i32", "uint32": "i32", "int64": "i64",
     "uint64": "i64", "int128": "i128", "int256": "i256", "float16": "i16", "bfloat16": "i16", "float32": "f32", "float64": "f64",
 }  # fmt: skip
+HALFWAY = 4  # rows that have changed places in a transposition when the search for fewer shuffles is made to begin anew
 DIGITS = {"f32": 24, "f64": 53}  # bits of a significand: integers up to 2^digits are exact
 
 
@@ -24,19 +25,19 @@ def read(e: Emitter, pointer: Value, dtype: str, total: Type, count: Value | Non
     stored = e.load(type, pointer) if count is None else e.load_first(type, pointer, count)
     match dtype:
         case "float16":
-            return _resized(e, e.convert("fpext", e.convert("bitcast", stored, "f16"), "f32"), total.scalar)
+            return resized(e, e.convert("fpext", e.convert("bitcast", stored, "f16"), "f32"), total.scalar)
         case "bfloat16":
             wide = e.convert("zext", stored, "i32")
-            return _resized(e, e.convert("bitcast", e.arith("shl", wide, e.const(wide.type, 16)), "f32"), total.scalar)
+            return resized(e, e.convert("bitcast", e.arith("shl", wide, e.const(wide.type, 16)), "f32"), total.scalar)
         case _ if total.floating and not stored.type.floating:
-            return _to_float(e, stored, dtype in SIGNED, total.scalar)
-    return _resized(e, stored, total.scalar, signed=dtype not in UNSIGNED)
+            return to_float(e, stored, dtype in SIGNED, total.scalar)
+    return resized(e, stored, total.scalar, signed=dtype not in UNSIGNED)
 
 
-def _to_float(e: Emitter, whole: Value, signed: bool, scalar: str) -> Value:
+def to_float(e: Emitter, whole: Value, signed: bool, scalar: str) -> Value:
     """An integer as a float. Those of more than 24 bits meet float32 only where sums are exact in it, so that all are short."""
     if whole.type.bits < 32 or (scalar == "f32" and whole.type.bits > 32):
-        whole, signed = _resized(e, whole, "i32", signed), True
+        whole, signed = resized(e, whole, "i32", signed), True
     return e.convert("sitofp" if signed or scalar == "f32" else "uitofp", whole, scalar)
 
 
@@ -51,10 +52,45 @@ def finish(
         return e.convert("bitcast", e.convert("fptrunc", _float32_for_half(e, total), "f16"), SCALARS[dtype])
     if dtype == "bfloat16":
         return _bfloat16(e, _float32_for_half(e, total))
-    return _resized(e, total, SCALARS[dtype])
+    return resized(e, total, SCALARS[dtype])
 
 
-def _resized(e: Emitter, number: Value, scalar: str, signed: bool = True) -> Value:
+def finish_line(
+    e: Emitter, totals: list[Value], dtype: str, activation: str | None, parameter: Value, narrowing: Narrowing
+) -> list[Value]:
+    """The stored forms of vectors of sums that lie behind each other, in fewer vectors where bytes or short words fill them."""
+    count = together(totals[0].type.scalar, dtype, narrowing)
+    if count == 1 or len(totals) % count:
+        return [finish(e, total, dtype, activation, parameter, narrowing) for total in totals]
+    wholes = [_nearest_within(e, activate(e, total, activation, parameter), dtype, narrowing.exact) for total in totals]
+    return joined(e, wholes, SCALARS[dtype])
+
+
+def together(scalar: str, dtype: str, narrowing: Narrowing) -> int:
+    """How many vectors of sums `finish_line` stores as one: 1 if each is one by itself."""
+    fills = narrowing.overflow == "saturate" and dtype in UNSIGNED and _short(scalar, dtype)
+    return 32 // Type(SCALARS[dtype]).bits if fills else 1
+
+
+def joined(e: Emitter, wholes: list[Value], scalar: str) -> list[Value]:
+    """Vectors of integers from 0 up, behind each other, as vectors of a shorter type that has room for them.
+
+    Those that share a vector are put into the parts of its elements, which then change places: less than half of the instructions that
+    it takes to narrow each by itself.
+    """
+    kind, lanes = wholes[0].type, wholes[0].type.lanes
+    parts = kind.bits // Type(scalar).bits
+    found = []
+    for first in range(0, len(wholes), parts):
+        word = wholes[first]
+        for i in range(1, parts):
+            word = e.arith("or", word, e.arith("shl", wholes[first + i], e.const(kind, i * kind.bits // parts)))
+        mixed = e.emit(Type(scalar, lanes * parts), f"bitcast {word} to {Type(scalar, lanes * parts)}")
+        found.append(e.shuffle(mixed, mixed, [place % lanes * parts + place // lanes for place in range(lanes * parts)]))
+    return found
+
+
+def resized(e: Emitter, number: Value, scalar: str, signed: bool = True) -> Value:
     """Another size of the same kind: integers lose upper bits or gain copies of the sign, floats are rounded."""
     to = number.type.of(scalar)
     if to == number.type:
@@ -99,6 +135,8 @@ def _bfloat16(e: Emitter, number: Value) -> Value:
 
 def _to_integer(e: Emitter, total: Value, dtype: str, narrowing: Narrowing) -> Value:
     """A sum as an integer of the output's type, or as a flag."""
+    if narrowing.overflow == "saturate" and _short(total.type.scalar, dtype):
+        return resized(e, _nearest_within(e, total, dtype, narrowing.exact), SCALARS[dtype])
     if total.type.floating and not narrowing.exact:
         total = e.intrinsic("roundeven", total.type, total)
     match narrowing.overflow:
@@ -110,6 +148,21 @@ def _to_integer(e: Emitter, total: Value, dtype: str, narrowing: Narrowing) -> V
     if total.type.floating:
         return _saturated(e, total, dtype, narrowing.exact)
     return _clamped(e, total, dtype)
+
+
+def _short(scalar: str, dtype: str) -> bool:
+    """Whether sums are floats that have all numbers of an integer type, and a signed word has them too."""
+    return scalar in DIGITS and limits(dtype)[1] < min(1 << DIGITS[scalar], 2**31)
+
+
+def _nearest_within(e: Emitter, total: Value, dtype: str, exact: bool) -> Value:
+    """The nearest number of a `_short` type to a float, as a word; 0 for NaN."""
+    least, most = (e.const(total.type, end) for end in limits(dtype))
+    if not exact and limits(dtype)[0] < 0:
+        total = e.select(e.compare("uno", total, total), e.zero(total.type), total)
+    total = e.select(e.compare("ogt", total, least), total, least)  # false for NaN, which becomes 0
+    total = e.select(e.compare("olt", total, most), total, most)
+    return e.convert("fptosi", total, "i32") if exact else e.nearest(total, "i32")
 
 
 def _fits(e: Emitter, total: Value, dtype: str) -> Value:
@@ -131,7 +184,7 @@ def _within(type: Type, number: int) -> int:
 
 
 def _saturated(e: Emitter, total: Value, dtype: str, exact: bool) -> Value:
-    """The nearest number of the output's type to a float; 0 for NaN."""
+    """The nearest number of a type that is not `_short` to a whole float; 0 for NaN."""
     least, most = limits(dtype)
     wholes = 1 << DIGITS[total.type.scalar]
     if exact and most >= wholes:
@@ -140,11 +193,8 @@ def _saturated(e: Emitter, total: Value, dtype: str, exact: bool) -> Value:
         total = e.select(e.compare("uno", total, total), e.zero(total.type), total)
     low = e.const(total.type, least)
     total = e.select(e.compare("ogt", total, low), total, low)  # false for NaN, which becomes 0
-    op = "fptosi" if least < 0 or most < 2**31 else "fptoui"
-    if most < wholes:
-        high = e.const(total.type, most)
-        return _resized(e, e.convert(op, e.select(e.compare("olt", total, high), total, high), "i32"), SCALARS[dtype])
-    # The largest integer is no float, but the one after it is, and whatever reaches that is too large.
+    op = "fptosi" if least < 0 else "fptoui"
+    # The largest integer may be no float, but the one after it is, and whatever reaches that is too large.
     beyond = e.compare("oge", total, e.const(total.type, most + 1))
     near = e.convert(op, e.select(beyond, low, total), SCALARS[dtype])
     return e.select(beyond, e.const(near.type, most), near)
@@ -156,7 +206,7 @@ def _clamped(e: Emitter, whole: Value, dtype: str) -> Value:
         if end == _within(whole.type, end):
             bound = e.const(whole.type, end)
             whole = e.select(e.compare(predicate, whole, bound), bound, whole)
-    return _resized(e, whole, SCALARS[dtype])
+    return resized(e, whole, SCALARS[dtype])
 
 
 def _wrapped(e: Emitter, total: Value, dtype: str, exact: bool) -> Value:
@@ -167,7 +217,7 @@ def _wrapped(e: Emitter, total: Value, dtype: str, exact: bool) -> Value:
         whole = e.convert("fptosi", total if exact else _modulo_word(e, total), "i32" if short else "i64")
     if dtype == "bool":
         whole = e.arith("and", whole, e.const(whole.type, 1))
-    return _resized(e, whole, SCALARS[dtype])
+    return resized(e, whole, SCALARS[dtype])
 
 
 def _modulo_word(e: Emitter, number: Value) -> Value:
@@ -214,6 +264,6 @@ def transpose(e: Emitter, rows: list[Value]) -> list[Value]:
             if not i & distance:
                 swapped[i] = e.shuffle(rows[i], rows[i + distance], upper)
                 swapped[i + distance] = e.shuffle(rows[i], rows[i + distance], lower)
-        rows = swapped
         distance *= 2
+        rows = [e.opaque(row) for row in swapped] if distance == HALFWAY < lanes and rows[0].type.floating else swapped
     return rows

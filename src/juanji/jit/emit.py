@@ -13,10 +13,13 @@ mutable slot that LLVM turns back into registers: loops need no hand-made phis.
 
 from __future__ import annotations
 
+import itertools
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 LLVM_TYPES = {"f16": "half", "bf16": "bfloat", "f32": "float", "f64": "double"}
 BYTES = {"i1": 1, "i8": 1, "i16": 2, "i32": 4, "i64": 8, "i128": 16, "i256": 32, "f16": 2, "f32": 4, "f64": 8, "ptr": 8}
@@ -24,13 +27,13 @@ LINE = 64  # bytes of a cache line
 WORD = 8  # bytes of the longest element that vector registers know, and of the strictest alignment of any
 
 
-@dataclass(frozen=True, slots=True)
-class Type:
+class Type(NamedTuple):
     """A scalar ("f32", "i64", "ptr" ...) or, with lanes, a vector of them."""
 
     scalar: str
     lanes: int = 0
 
+    @lru_cache(maxsize=256)  # noqa: B019 - there are few types
     def __str__(self) -> str:
         scalar = LLVM_TYPES.get(self.scalar, self.scalar)
         return f"<{self.lanes} x {scalar}>" if self.lanes else scalar
@@ -59,7 +62,7 @@ class Type:
 I1, I8, I32, I64, PTR = Type("i1"), Type("i8"), Type("i32"), Type("i64"), Type("ptr")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen: a kernel has thousands, and those take three times as long to make
 class Value:
     """An SSA name, or a constant's spelling, with its type."""
 
@@ -247,6 +250,23 @@ class Emitter:
         with self.when(self.emit(I1, f"xor {condition}, true")):
             yield
 
+    @contextmanager
+    def repeat(self) -> Iterator[Callable[[Value], None]]:
+        """Runs the body again and again; yields what leaves it where a condition holds."""
+        self.counter += 1
+        label = f"r{self.counter}"
+
+        def leave(condition: Value) -> None:
+            self.counter += 1
+            self.line(f"br {condition}, label %{label}.end, label %{label}.on{self.counter}")
+            self._label(f"{label}.on{self.counter}")
+
+        self.line(f"br label %{label}.body")
+        self._label(f"{label}.body")
+        yield leave
+        self.line(f"br label %{label}.body")
+        self._label(f"{label}.end")
+
     def _label(self, name: str) -> None:
         self.line(f"{name}:")
         self.block = name
@@ -307,6 +327,14 @@ class Emitter:
         to = value.type.of(scalar)
         return self.emit(to, f"{op} {value} to {to}")
 
+    def nearest(self, value: Value, scalar: str) -> Value:
+        """Floats that an integer type has room for as the nearest integers, ties to even as `ieee_mode` rounds."""
+        to = value.type.of(scalar)
+        suffixes = (f"{f'v{type.lanes}' if type.lanes else ''}{type.scalar}" for type in (to, value.type))
+        name = f"llvm.lrint.{'.'.join(suffixes)}"
+        self.declared[name] = f"declare {to} @{name}({value.type})"
+        return self.emit(to, f"call {to} @{name}({value})")
+
     # memory and lanes ------------------------------------------------------------------------------------------------
 
     def load(self, type: Type, pointer: Value, align: int = 0) -> Value:
@@ -336,6 +364,21 @@ class Emitter:
         """Lets nobody see a later store before all earlier ones."""
         self.line("fence seq_cst")
 
+    def load_shared(self, pointer: Value) -> Value:
+        """A word that other threads write, as it is now; what they wrote before is seen as well."""
+        return self.emit(I64, f"load atomic i64, {pointer} seq_cst, align {WORD}")
+
+    def swap(self, op: str, pointer: Value, value: Int) -> Value:
+        """xchg, add, or ... of a word, in one step for all threads. What it was before."""
+        return self.emit(I64, f"atomicrmw {op} {pointer}, {self.integer(value)} seq_cst")
+
+    def swap_if(self, pointer: Value, expected: Int, new: Int) -> Value:
+        """Another value for a word that is still as expected, in one step for all threads. Whether it was."""
+        words = f"{pointer}, {self.integer(expected)}, {self.integer(new)}"
+        pair = Value(self, I64, self.fresh())
+        self.line(f"{pair.name} = cmpxchg {words} seq_cst seq_cst")
+        return self.emit(I1, f"extractvalue {{ i64, i1 }} {pair.name}, 1")
+
     def load_first(self, type: Type, pointer: Value, count: Value) -> Value:
         """Loads the first `count` lanes, zeros in the others; for machines that have masks."""
         counts = self.splat(self.emit(I32, f"trunc {count} to i32"), type.lanes)
@@ -351,14 +394,29 @@ class Emitter:
         one = self.emit(to, f"insertelement {to} poison, {scalar}, i32 0")
         return self.shuffle(one, one, [0] * lanes)
 
+    def any_lane(self, mask: Value) -> Value:
+        """Whether any lane of a mask holds."""
+        bits = Type(f"i{mask.type.lanes}")
+        return self.compare("ne", self.emit(bits, f"bitcast {mask} to {bits}"), self.zero(bits))
+
     def shuffle(self, a: Value, b: Value, lanes: Sequence[int]) -> Value:
         """Lanes chosen out of two vectors, the second one's numbers following the first's."""
         indices = "zeroinitializer" if not any(lanes) else "<" + ", ".join(f"i32 {lane}" for lane in lanes) + ">"
         return self.emit(Type(a.type.scalar, len(lanes)), f"shufflevector {a}, {b}, <{len(lanes)} x i32> {indices}")
 
+    def moved(self, line: Sequence[Value], places: int) -> list[Value]:
+        """All but the last of vectors that lie behind each other, moved on by so many places, fewer than there are lanes."""
+        lanes = range(places, places + line[0].type.lanes)
+        return [self.shuffle(one, following, lanes) for one, following in itertools.pairwise(line)]
+
     def unknown(self, pointer: Value) -> Value:
         """The same pointer, but LLVM does not know: what is loaded through it is loaded again, not kept in a register."""
         return self.emit(PTR, f'call ptr asm "", "=r,0"({pointer})')
+
+    def opaque(self, floats: Value) -> Value:
+        """The same floats, but LLVM does not look at what they were made of: where shuffles follow shuffles, its search for fewer of them
+        can take most of a compilation."""
+        return self.intrinsic("arithmetic.fence", floats.type, floats)
 
     def prefetch(self, pointer: Value, level: int) -> None:
         """Asks for a line to be brought into the first or the second cache."""
@@ -379,15 +437,19 @@ class Emitter:
         with self.loop(0, self.least(count, value.type.lanes)) as lane:
             self.store(self.load(scalar, buffer + lane * scalar.bytes), pointer + lane * scalar.bytes)
 
-    def store_apart(self, value: Value, pointer: Value, step: int) -> None:
-        """Stores the lanes `step` elements apart, nothing between them; for machines that have masks."""
+    def store_apart(self, value: Value, pointer: Value, step: int, count: Value | None = None) -> None:
+        """Stores the lanes, or the first `count`, `step` elements apart, nothing between them; for machines that have masks."""
         lanes, scalar = value.type.lanes, value.type.scalar
         name = f"llvm.masked.store.v{lanes}{scalar}.p0"
-        mask = "<" + ", ".join(f"i1 {int(lane % step == 0)}" for lane in range(lanes)) + ">"
         for part in range(step):
+            mask = "<" + ", ".join(f"i1 {int((part * lanes + lane) % step == 0)}" for lane in range(lanes)) + ">"
             spread = self.shuffle(value, value, [(part * lanes + lane) // step for lane in range(lanes)])
             place = pointer + part * lanes * BYTES[scalar]
-            self.plain(name, spread, place, self.integer(BYTES[scalar], I32), Value(self, Type("i1", lanes), mask))
+            wanted = Value(self, Type("i1", lanes), mask)
+            if count is not None:
+                ends = self.splat(self.emit(I32, f"trunc {count * step - part * lanes} to i32"), lanes)
+                wanted = self.arith("and", wanted, self.compare("slt", self.lane_numbers(ends.type), ends))
+            self.plain(name, spread, place, self.integer(BYTES[scalar], I32), wanted)
 
     def text(self) -> str:
         """The whole module."""

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from juanji.jit import tiles
 from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.elements import transpose
 from juanji.jit.emit import I64, LINE, PTR, Emitter, Value
 from juanji.jit.ieee import ieee_mode
-from juanji.jit.matrix import near_bfloat16
 from juanji.jit.target import Target
+from juanji.jit.words import words
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class MatrixWeightsCode:
 
     parts: int  # 0 for bytes
     columns: int
+    turned: bool  # tiles have features as rows
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -37,41 +39,36 @@ def emit_matrix_weights(code: MatrixWeightsCode, target: Target) -> str:
     width = tiles.ROWS * code.columns * 4  # bytes of a row
     with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
         a = Arguments(e, row, code.names)
-        with e.loop(a["begin"], a["end"]) as item, e.loop(0, a["steps"]) as step, e.loop(0, tiles.ROWS) as place:
-            source = a["w"] + item * a["item"]
-            parts = max(code.parts, 1)
-            goal = a["y"] + (item * a["steps"] + step) * (parts * code.columns * tiles.TILE) + place * LINE
-            rows = []
-            for k in range(group):
-                at = e.load(I64, a["map_rows"] + ((step * tiles.ROWS + place) * group + k) * 8, 8)
-                rows.append((e.compare("sge", at, e.integer(0)), source + e.most(at, 0)))
-            for offset in range(0, width, vector.bytes):
-                numbers = [e.select(known, e.load(vector, start + offset), e.zero(vector)) for known, start in rows]
-                column, lane = divmod(offset, LINE)
-                for part, value in enumerate(_bytes(e, numbers) if not code.parts else _pairs(e, numbers, code.parts)):
-                    e.store(value, goal + (part * code.columns + column) * tiles.TILE + lane)
+        count = max(code.parts, 1) * code.columns
+        with e.loop(a["begin"], a["end"]) as item, e.loop(0, a["steps"]) as step:
+            source, goal = a["w"] + item * a["item"], a["y"] + (item * a["steps"] + step) * (count * tiles.TILE)
+            with e.loop(0, tiles.ROWS) as place:
+                rows = []
+                for k in range(group):
+                    at = e.load(I64, a["map_rows"] + ((step * tiles.ROWS + place) * group + k) * 8, 8)
+                    rows.append((e.compare("sge", at, e.integer(0)), source + e.most(at, 0)))
+                for offset in range(0, width, vector.bytes):
+                    numbers = [e.select(known, e.load(vector, start + offset), e.zero(vector)) for known, start in rows]
+                    if not code.parts:
+                        numbers = [e.convert("trunc", e.convert("fptosi", number, "i32"), "i8") for number in numbers]
+                    column, lane = divmod(offset, LINE)
+                    for part, value in enumerate(words(e, numbers, code.parts)):
+                        e.store(value, goal + place * LINE + (part * code.columns + column) * tiles.TILE + lane)
+            if code.turned:
+                with e.loop(0, count) as tile:
+                    _turn(e, goal + tile * tiles.TILE)
     return e.text()
 
 
-def _bytes(e: Emitter, numbers: list[Value]) -> list[Value]:
-    """Four whole numbers side by side in each lane."""
-    found = e.zero(numbers[0].type.of("i32"))
-    for k, number in enumerate(numbers):
-        low = e.arith("and", e.convert("fptosi", number, "i32"), e.const(found.type, 255))
-        found = e.arith("or", found, e.arith("shl", low, e.const(found.type, 8 * k)))
-    return [found]
-
-
-def _pairs(e: Emitter, numbers: list[Value], parts: int) -> list[Value]:
-    """The parts of two numbers side by side in each lane."""
-    found = []
-    even, odd = numbers
-    for part in range(parts):
-        near = [even, odd]
-        if part < parts - 1:
-            near = [near_bfloat16(e, even), near_bfloat16(e, odd)]
-            even, odd = e.arith("fsub", even, near[0]), e.arith("fsub", odd, near[1])
-        low, high = (e.convert("bitcast", number, "i32") for number in near)
-        low = e.arith("lshr", low, e.const(low.type, 16))
-        found.append(e.arith("or", low, e.arith("and", high, e.const(high.type, -0x10000))))
-    return found
+def _turn(e: Emitter, tile: Value) -> None:
+    """Transpose a tile's words where they lie."""
+    vector = e.vector("i32")
+    lanes = vector.lanes
+    squares = {
+        (down, right): transpose(e, [e.load(vector, tile + (down + i) * LINE + right * 4) for i in range(lanes)])
+        for down in range(0, tiles.ROWS, lanes)
+        for right in range(0, tiles.ROWS, lanes)
+    }
+    for (down, right), columns in squares.items():
+        for i, column in enumerate(columns):
+            e.store(column, tile + (right + i) * LINE + down * 4)

@@ -40,6 +40,13 @@ def empty_aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[A
     return np.ndarray(shape, kind, room, -address(room) % LINE)
 
 
+def zeroed(size: int) -> tuple[int, npt.NDArray[np.uint8]]:
+    """Zero bytes at the start of a cache line: their address, and the array that must outlive their use."""
+    room = np.zeros(size + LINE, np.uint8)
+    start = address(room)
+    return start + -start % LINE, room
+
+
 # Memory used again -------------------------------------------------------------------------------------------------------
 
 

@@ -39,10 +39,12 @@ class OuterCode:
     planar_x: bool  # x and dy lie plane by plane
     panel: bool  # False: the input is read where it lies
     errors: bool  # False: dy is read where it lies
+    step: int  # elements from one position of a plane of dy to the next
     turned: bool  # the features of dw do not lie side by side
     lanewise: int  # channels of a group if lanes are channels of x and dy alike, else 0
     rows: int
     vectors: int
+    ahead: bool  # ask for what the next chunk reads of x and dy while this one's is used
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -53,6 +55,7 @@ class OuterCode:
             *HEAD, *LINE_ARGUMENTS, *axes, "map_rows", "map_goals", "count_i", "groups", "channels", "chunks", "chunks_n", "segments",
             "blocks_f", "count_f", "split", "splits", "xs_n", "xs_c", "gs_n", "gs_c", "gs_p", "ws_g", "ws_f", "ws_i", "ws_s",
             "errors", "sums", "stream", "step_f", "ps_c", "ps_b", "panels", "panel_c", "channels_all", "whole",
+            "ahead_x", "ahead_dy",
         )  # fmt: skip
 
 
@@ -115,7 +118,9 @@ def _chunk(
         source = base + block_f * a["ps_b"] if code.lanewise else base
         sums = a["scratch"] + a["sums"] + (block_f - blocks[0]) * a["step_f"]
         with e.loop(0, a["count_i"], code.rows) as i:
-            _tile(e, code, a, (source, errors, sums + i * width), i, extent, first)
+            line = i // code.rows % code.vectors * e.vector(total.scalar).bytes  # each of the first tiles asks for one of each pixel
+            ahead = dys + f * a["gs_c"] + a["ahead_dy"] + line
+            _tile(e, code, a, (source, errors, ahead, sums + i * width), i, extent, first)
 
 
 def chunk_place(e: Emitter, axes: int, a: Arguments, chunk: Value) -> tuple[Value, list[Value], list[Value]]:
@@ -163,13 +168,15 @@ def _turn_errors(e: Emitter, code: OuterCode, a: Arguments, row: Value, goal: Va
     """One row of pixels out of planes: squares of features × columns, turned in registers."""
     total = Type(SCALARS[code.total])
     vector, size = e.vector(total.scalar), Type(SCALARS[code.dy]).bytes
-    lanes, width = vector.lanes, vector.bytes * code.vectors
+    lanes, width, hop = vector.lanes, vector.bytes * code.vectors, size * code.step
 
     def plane(f: Value) -> Value:
         return row + e.least(f, features - 1) * a["gs_c"]
 
     def square(f: Value, p: Value, count: Value | None = None) -> list[Value]:
         """The pixels of `lanes` features × `lanes` columns."""
+        if code.step > 1:
+            return transpose(e, [_every(e, plane(f + lane) + p * hop, code, vector) for lane in range(lanes)])
         return transpose(e, [read(e, plane(f + lane) + p * size, code.dy, vector, count) for lane in range(lanes)])
 
     blocks = e.least((features + (lanes - 1)) // lanes * lanes, code.vectors * lanes)
@@ -179,9 +186,9 @@ def _turn_errors(e: Emitter, code: OuterCode, a: Arguments, row: Value, goal: Va
         for lane, pixel in enumerate(square(f, p)):
             e.store(pixel, goal + (p + lane) * width + f * total.bytes, total.bytes)
     with e.otherwise(wide):
-        if not e.masks:
+        if not e.masks or code.step > 1:
             with e.loop(0, blocks) as f, e.loop(0, columns) as p:
-                e.store(read(e, plane(f) + p * size, code.dy, total), goal + p * width + f * total.bytes)
+                e.store(read(e, plane(f) + p * hop, code.dy, total), goal + p * width + f * total.bytes)
             return
         buffer = e.stack(vector, lanes)
         with e.loop(0, blocks, lanes) as f:
@@ -191,11 +198,25 @@ def _turn_errors(e: Emitter, code: OuterCode, a: Arguments, row: Value, goal: Va
                 e.store(e.load(vector, buffer + p * vector.bytes), goal + p * width + f * total.bytes, total.bytes)
 
 
+def _every(e: Emitter, pointer: Value, code: OuterCode, vector: Type) -> Value:
+    """A vector of every `step`-th element: as many vectors of neighbours, of which the last one ends with the last that is wanted."""
+    step, lanes, size = code.step, vector.lanes, Type(SCALARS[code.dy]).bytes
+    chosen = read(e, pointer, code.dy, vector)
+    picked = [min(lane * step, lanes - 1) for lane in range(lanes)]
+    for v in range(1, step):
+        start = v * lanes if v < step - 1 else v * (lanes - 1)
+        for lane in range(-(-start // step), lanes):
+            picked[lane] = lanes + min(lane * step - start, lanes - 1)
+        chosen = e.shuffle(chosen, read(e, pointer + start * size, code.dy, vector), picked)
+        picked = list(range(lanes))
+    return chosen
+
+
 def _tile(
-    e: Emitter, code: OuterCode, a: Arguments, pointers: tuple[Value, Value, Value], i: Value, extent: list[Value], first: Value
+    e: Emitter, code: OuterCode, a: Arguments, pointers: tuple[Value, Value, Value, Value], i: Value, extent: list[Value], first: Value
 ) -> None:
     """acc[row, vector] over all positions of the chunk."""
-    source, errors, sums = pointers
+    source, errors, ahead, sums = pointers
     total = Type(SCALARS[code.total])
     vector = e.vector(total.scalar)
     width = vector.bytes * code.vectors
@@ -204,13 +225,19 @@ def _tile(
     acc = [[e.var(vector, e.zero(vector)) for _ in range(code.vectors)] for _ in range(code.rows)]
     last = code.axes - 1
 
-    def walk(axis: int, at: Value, error: Value) -> None:
+    def walk(axis: int, at: Value, error: Value, following: Value) -> None:
         if axis < last:
             with e.loop(0, extent[axis]) as j:
-                walk(axis + 1, at + j * (a[f"stride{axis}"] * a[f"ps{axis}"]), error + j * a[f"gp{axis}"])
+                step = j * (a[f"stride{axis}"] * a[f"ps{axis}"])
+                walk(axis + 1, at + step, error + j * a[f"gp{axis}"], following + j * a[f"gs{axis}"])
             return
-        x_at, dy_at = e.var(I64, at), e.var(PTR, error)
+        x_at, dy_at, dy_ahead = e.var(I64, at), e.var(PTR, error), e.var(PTR, following)
         with e.loop(0, extent[last]):
+            if code.ahead:
+                if not code.panel:
+                    e.prefetch(windows[0] + x_at.get() + a["ahead_x"], 2)
+                e.prefetch(dy_ahead.get(), 2)
+                dy_ahead.set(dy_ahead.get() + a[f"gs{last}"])
             loaded = [e.load(vector, dy_at.get() + v * vector.bytes, total.bytes) for v in range(code.vectors)]
             for r, window in enumerate(windows):
                 if code.lanewise:
@@ -225,7 +252,7 @@ def _tile(
             x_at.set(x_at.get() + a[f"stride{last}"] * a[f"ps{last}"])
             dy_at.set(dy_at.get() + a[f"gp{last}"])
 
-    walk(0, e.integer(0), errors)
+    walk(0, e.integer(0), errors, ahead)
     for condition, begins in ((e.when(first), True), (e.otherwise(first), False)):
         with condition:
             for r in range(code.rows):

@@ -1,7 +1,8 @@
-"""Weights turned into the order in which a tile reads them, where the features of a tile lie far apart.
+"""Weights turned into the order in which a tile reads them: all of them once, or a block at a time inside the tile's own kernel.
 
 Each feature's weights lie in runs of neighbours. Of as many features as a vector has lanes, as many neighbours are loaded,
 the square is turned in registers, and each of its columns, one weight of all these features, is stored where a table says.
+Where features lie side by side, vectors of them are copied there as they are.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from juanji.jit.elements import SCALARS, read, transpose
 from juanji.jit.emit import I32, I64, PTR, Emitter, Int, Type, Value
 from juanji.jit.target import Target
 
+BLOCK_ARGUMENTS = ("map_runs", "map_places", "runs", "run", "ws_g", "ws_f")
+
 
 @dataclass(frozen=True)
 class PackCode:
@@ -21,75 +24,92 @@ class PackCode:
     w: str
     total: str
     holes: bool  # whether some weights of a run are not wanted: their goal is below zero
+    whole: bool  # whether a run has whole vectors of neighbours
+    rest: int  # neighbours beyond these
+    beside: bool  # whether features lie side by side; a run is then a single weight
 
     @property
     def names(self) -> tuple[str, ...]:
         """The arguments, in order.
 
-        map_starts: bytes to each run of a feature; map_goals: bytes to where each weight of each run goes.
+        map_runs: bytes to each run of a feature; map_places: bytes to where each weight of each run goes.
         """
-        return (*HEAD, "map_starts", "map_goals", "runs", "run", "groups", "blocks", "features", "width", "ws_g", "ws_f", "step")
+        return (*HEAD, *BLOCK_ARGUMENTS, "groups", "blocks", "features", "width", "step")
 
 
 def emit_pack(code: PackCode, target: Target) -> str:
     """The IR of one kernel: w to y. An item is a group and a block of features."""
     e = Emitter(target.vector_bits, target.masks)
-    vector, size = e.vector(SCALARS[code.total]), Type(SCALARS[code.w]).bytes
-    lanes, element = vector.lanes, vector.bytes // vector.lanes
     with e.function("kernel", PTR) as (row,):
         a = Arguments(e, row, code.names)
-        buffer = e.stack(vector, lanes)
-
-        def rows(source: Value, f: Value) -> list[Value]:
-            """Where the weights of `lanes` features begin; past the last feature, its own once more."""
-            return [source + e.least(f + lane, a["features"] - 1) * a["ws_f"] for lane in range(lanes)]
-
-        def put(value: Value, goals: Value, j: Int, goal: Value) -> None:
-            """Store one weight at its goal."""
-            offset = e.load(I64, goals + j * 8, 8)
-            if code.holes:
-                with e.when(e.compare("sge", offset, e.integer(0))):
-                    e.store(value, goal + offset, element)
-            else:
-                e.store(value, goal + offset, element)
-
-        def put_all(columns: list[Value], goals: Value, goal: Value, known: Value) -> None:
-            """Store weights of all features, zeros in lanes that no feature has."""
-            for number, column in enumerate(columns):
-                put(e.select(known, column, e.zero(vector)), goals, number, goal)
-
-        def put_first(columns: list[Value], goals: Value, goal: Value, count: Value, known: Value) -> None:
-            for number, column in enumerate(columns):
-                e.store(column, buffer + number * vector.bytes)
-            with e.loop(0, count) as j:
-                put(e.select(known, e.load(vector, buffer + j * vector.bytes), e.zero(vector)), goals, j, goal)
-
         with e.loop(a["begin"], a["end"]) as item:
             group, block = e.divide(item, a["blocks"])
-            source, goal = a["w"] + group * a["ws_g"], a["y"] + item * a["step"]
-            with e.loop(0, a["width"], lanes) as lane:
-                f = block * a["width"] + lane
-                left = e.splat(e.emit(I32, f"trunc {a['features'] - f} to i32"), lanes)
-                known = e.compare("slt", e.lane_numbers(left.type), left)
-                starts = rows(source, f)
-                with e.loop(0, a["runs"]) as run:
-                    at = e.load(I64, a["map_starts"] + run * 8, 8)
-                    goals = a["map_goals"] + run * a["run"] * 8
-                    whole = a["run"] // lanes * lanes
-                    with e.loop(0, whole, lanes) as r:
-                        columns = transpose(e, [read(e, start + at + r * size, code.w, vector) for start in starts])
-                        put_all(columns, goals + r * 8, goal + lane * element, known)
-                    rest = a["run"] - whole
-                    with e.when(e.compare("sgt", rest, e.integer(0))):
-                        heads = [start + at + whole * size for start in starts]
-                        if e.masks:
-                            columns = transpose(e, [read(e, head, code.w, vector, rest) for head in heads])
-                            put_first(columns, goals + whole * 8, goal + lane * element, rest, known)
-                        else:
-                            for which, head in enumerate(heads):
-                                exists = e.compare("slt", f + which, a["features"])
-                                with e.loop(0, rest) as j:
-                                    value = read(e, head + j * size, code.w, Type(vector.scalar))
-                                    kept = e.select(exists, value, e.zero(value.type))
-                                    put(kept, goals + whole * 8, j, goal + (lane + which) * element)
+            f = block * a["width"]
+            w, goal = a["w"] + group * a["ws_g"] + f * a["ws_f"], a["y"] + item * a["step"]
+            with e.loop(0, a["runs"]) as run:
+                pack_run(e, code, a, run, (w, goal), a["features"] - f, a["width"])
     return e.text()
+
+
+def pack_run(
+    e: Emitter, code: PackCode, a: Arguments, run: Value, pointers: tuple[Value, Value], features: Value, width: Int
+) -> None:
+    """Put one run of a block of features in order: of `width` features, with zeros for those that do not exist.
+
+    pointers: where the weights of the block's first feature begin, and where the block does. features: from the first on.
+    """
+    w, goal = pointers
+    vector, size = e.vector(SCALARS[code.total]), Type(SCALARS[code.w]).bytes
+    lanes, element = vector.lanes, vector.bytes // vector.lanes
+    at = e.load(I64, a["map_runs"] + run * 8, 8)
+    if code.beside:
+        offset = e.load(I64, a["map_places"] + run * 8, 8)
+        with e.loop(0, width, lanes) as lane:
+            count = features - lane if e.masks else None  # without masks all features of a block exist
+            e.store(read(e, w + at + lane * size, code.w, vector, count), goal + offset + lane * element, element)
+        return
+
+    def squares(r: Value, columns: int) -> None:
+        """Turn as many neighbours of all features."""
+        goals = a["map_places"] + (run * a["run"] + r) * 8
+        with e.loop(0, width, lanes) as lane:
+            # Past the last feature its own weights are read once more.
+            starts = [w + (at + r * size + e.least(lane + which, features - 1) * a["ws_f"]) for which in range(lanes)]
+            left = e.splat(e.emit(I32, f"trunc {features - lane} to i32"), lanes)
+            known = e.compare("slt", e.lane_numbers(left.type), left)
+            _turn(e, code, starts, columns, (goals, goal + lane * element), known)
+
+    whole = a["run"] // lanes * lanes
+    if code.whole:
+        with e.loop(0, whole, lanes) as r:
+            squares(r, lanes)
+    if code.rest:
+        squares(whole, code.rest)
+
+
+def _turn(e: Emitter, code: PackCode, starts: list[Value], columns: int, goal: tuple[Value, Value], known: Value) -> None:
+    """Neighbours of as many features as there are lanes. known: which of these exist."""
+    vector, size = e.vector(SCALARS[code.total]), Type(SCALARS[code.w]).bytes
+    element = vector.bytes // vector.lanes
+    goals, place = goal
+
+    def put(value: Value, j: Int, beside: int = 0) -> None:
+        """Store one of the neighbours at its goal."""
+        offset = e.load(I64, goals + j * 8, 8)
+        if code.holes:
+            with e.when(e.compare("sge", offset, e.integer(0))):
+                e.store(value, place + offset + beside, element)
+        else:
+            e.store(value, place + offset + beside, element)
+
+    if columns == vector.lanes or e.masks:
+        count = None if columns == vector.lanes else e.integer(columns)
+        turned = transpose(e, [read(e, start, code.w, vector, count) for start in starts])
+        for number, column in enumerate(turned[:columns]):
+            put(e.select(known, column, e.zero(vector)), number)
+        return
+    for lane, start in enumerate(starts):
+        exists = e.emit(Type("i1"), f"extractelement {known}, i32 {lane}")
+        with e.loop(0, columns) as j:
+            value = read(e, start + j * size, code.w, Type(vector.scalar))
+            put(e.select(exists, value, e.zero(value.type)), j, lane * element)

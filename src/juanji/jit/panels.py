@@ -1,7 +1,7 @@
 """Line buffers and panels: boundary, element type, stride phases and layout are dealt with here, once per line.
 
 A line is what one row of the input looks like to a tile: `count` elements of the padded extent from coordinate `first`, as
-numbers of the sum's type. All fillers share one walk over it (`_emit`), the two borders by the border map and the inside by
+numbers of the sum's type. All fillers share one walk over it (`emit_filler`), the two borders by the border map and the inside by
 whatever is fastest; they differ in what an element is and where it goes:
 
     line_filler         one channel; with a stride s along the line the elements of one residue mod s lie together (phase f of
@@ -9,8 +9,8 @@ whatever is fastest; they differ in what an element is and where it goes:
     pixel_filler        all channels of a channels-last pixel, cut into blocks of `panel_c` channels `ps_b` bytes apart
     transposing_filler  the same panel from channels-first planes: squares of channels × columns are turned in registers
     gathering_filler    the same of one block of channels too few to be turned, two to four of which are interleaved in registers
-    block_filler        pixels whose channels fill all blocks, from channels-last ones
-    word_filler         the same blocks of numbers shorter than 32 bits from planes, whose neighbours are turned as one word
+
+Those of the matrix unit's panels are in `matrix_panels`.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
     """Inside a filler: the emitter, the arguments and the line being filled."""
 
     e: Emitter
@@ -62,12 +62,12 @@ class _Row:
         return read(self.e, pointer, self.line.dtype, type, count)
 
 
-Fill = Callable[[_Row, Value, Value], None]  # a number everywhere in element i
-Copy = Callable[[_Row, Value, Value], None]  # element i from the input's element at a pointer
-Inside = Callable[[_Row, Value, Value, Value], None]  # elements start … stop, the input's element for i = 0 at a pointer
+Fill = Callable[[Row, Value, Value], None]  # a number everywhere in element i
+Copy = Callable[[Row, Value, Value], None]  # element i from the input's element at a pointer
+Inside = Callable[[Row, Value, Value, Value], None]  # elements start … stop, the input's element for i = 0 at a pointer
 
 
-def _emit(e: Emitter, line: Line, names: tuple[str, ...], fill: Fill, copy: Copy, inside: Inside) -> None:
+def emit_filler(e: Emitter, line: Line, names: tuple[str, ...], fill: Fill, copy: Copy, inside: Inside) -> None:
     """Emits fill_line(row of arguments, destination, source, constant or null, first, count).
 
     source: where element 0 of the input's row lies; constant: points to the number that the whole row consists of when
@@ -76,7 +76,7 @@ def _emit(e: Emitter, line: Line, names: tuple[str, ...], fill: Fill, copy: Copy
     total = Type(line.total)
     with e.function("fill_line", PTR, PTR, PTR, PTR, I64, I64, internal=True) as (words, goal, source, constant, first, count):
         a = Arguments(e, words, names)
-        row = _Row(e, line, a, goal, source)
+        row = Row(e, line, a, goal, source)
         here = e.compare("eq", constant, Value(e, PTR, "null"))
         beyond = a["constants"] + (line.axes - 1) * total.bytes
         low, size = a["low_w"], a["size_w"]
@@ -121,25 +121,25 @@ def outer_step(
 
 def line_filler(e: Emitter, line: Line, names: tuple[str, ...]) -> None:
     """Emits the filler of one channel's line."""
-    _emit(e, line, names, _line_fill, _line_copy, _line_inside)
+    emit_filler(e, line, names, _line_fill, _line_copy, _line_inside)
 
 
-def _line_place(row: _Row, i: Value) -> Value:
+def _line_place(row: Row, i: Value) -> Value:
     element, stride = row.total.bytes, row.line.stride
     if stride == 1:
         return row.goal + i * element
     return row.goal + (i % stride) * row.a["phase"] + (i // stride) * element
 
 
-def _line_fill(row: _Row, i: Value, number: Value) -> None:
+def _line_fill(row: Row, i: Value, number: Value) -> None:
     row.e.store(number, _line_place(row, i))
 
 
-def _line_copy(row: _Row, i: Value, pointer: Value) -> None:
+def _line_copy(row: Row, i: Value, pointer: Value) -> None:
     row.e.store(row.read(pointer, row.total), _line_place(row, i))
 
 
-def _line_inside(row: _Row, begin: Value, start: Value, stop: Value) -> None:
+def _line_inside(row: Row, begin: Value, start: Value, stop: Value) -> None:
     e, line, vector = row.e, row.line, row.vector
     if line.unit and line.stride == 1:
         _copy_run(row, begin, row.goal, start, stop)
@@ -159,31 +159,35 @@ def _line_inside(row: _Row, begin: Value, start: Value, stop: Value) -> None:
     with e.loop(even, whole, step) as i:
         at = begin + i * row.a["xs_w"]
         vectors = [row.read(at + k * vector.lanes * row.size, vector) for k in range(line.stride)]
-        for f, part in enumerate(_phases(e, vectors)):
+        for f, part in enumerate(parted(e, vectors)):
             e.store(part, row.goal + (i // line.stride) * row.total.bytes + row.a["phase"] * f, row.total.bytes)
     one_by_one(whole, stop)
 
 
-def _phases(e: Emitter, vectors: list[Value]) -> list[Value]:
+def parted(e: Emitter, vectors: list[Value]) -> list[Value]:
     """Neighbouring elements apart by their number modulo a power of two: evens and odds, and each of these again."""
     if len(vectors) == 1:
         return vectors
     lanes = vectors[0].type.lanes
     pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
-    even = _phases(e, [e.shuffle(a, b, range(0, 2 * lanes, 2)) for a, b in pairs])
-    odd = _phases(e, [e.shuffle(a, b, range(1, 2 * lanes, 2)) for a, b in pairs])
+    even = parted(e, [e.shuffle(a, b, range(0, 2 * lanes, 2)) for a, b in pairs])
+    odd = parted(e, [e.shuffle(a, b, range(1, 2 * lanes, 2)) for a, b in pairs])
     return [part for both in zip(even, odd, strict=True) for part in both]
 
 
-def _copy_run(row: _Row, source: Value, goal: Value, start: Value, stop: Value) -> None:
+def _copy_run(row: Row, source: Value, goal: Value, start: Value, stop: Value) -> None:
     """Neighbours to neighbours, a vector at a time; the last vector overlaps the one before."""
     e, vector, element = row.e, row.vector, row.total.bytes
     wide = e.compare("sge", stop - start, e.integer(vector.lanes))
     with e.when(wide), e.loop(start, stop, vector.lanes) as i:
         at = e.least(i, stop - vector.lanes)
         e.store(row.read(source + at * row.size, vector), goal + at * element, element)
-    with e.otherwise(wide), e.loop(start, stop) as i:
-        e.store(row.read(source + i * row.size, row.total), goal + i * element)
+    with e.otherwise(wide):
+        if e.masks:
+            e.store_first(row.read(source + start * row.size, vector, stop - start), goal + start * element, stop - start)
+        else:
+            with e.loop(start, stop) as i:
+                e.store(row.read(source + i * row.size, row.total), goal + i * element)
 
 
 # All channels of a pixel ------------------------------------------------------------------------------------------------
@@ -192,24 +196,24 @@ def _copy_run(row: _Row, source: Value, goal: Value, start: Value, stop: Value) 
 def pixel_filler(e: Emitter, line: Line, names: tuple[str, ...]) -> None:
     """Emits the filler of a row of channels-last pixels. Where one block holds all channels, the inside is one run of neighbours."""
 
-    def copy(row: _Row, i: Value, pixel: Value) -> None:
+    def copy(row: Row, i: Value, pixel: Value) -> None:
         a, block = row.a, row.a["panel_c"]
         with e.loop(0, a["panels"]) as b:
             channels = e.least(block, a["channels_all"] - b * block)
             goal = row.goal + b * a["ps_b"] + i * block * row.total.bytes
             _copy_run(row, pixel + b * block * row.size, goal, e.integer(0), channels)
 
-    def inside(row: _Row, begin: Value, start: Value, stop: Value) -> None:
+    def inside(row: Row, begin: Value, start: Value, stop: Value) -> None:
         run = e.compare("ne", row.a["whole"], e.integer(0))
         with e.when(run):
             _copy_run(row, begin, row.goal, start * row.a["panel_c"], stop * row.a["panel_c"])
         with e.otherwise(run), e.loop(start, stop) as i:
             copy(row, i, begin + i * row.a["xs_w"])
 
-    _emit(e, line, names, _pixel_fill, copy, inside)
+    emit_filler(e, line, names, _pixel_fill, copy, inside)
 
 
-def _pixel_fill(row: _Row, i: Value, number: Value) -> None:
+def _pixel_fill(row: Row, i: Value, number: Value) -> None:
     e, a, element = row.e, row.a, row.total.bytes
     many = e.splat(number, row.vector.lanes)
     with e.loop(0, a["panels"]) as b:
@@ -223,59 +227,57 @@ def _pixel_fill(row: _Row, i: Value, number: Value) -> None:
 
 def transposing_filler(e: Emitter, line: Line, names: tuple[str, ...]) -> None:
     """Emits the filler of a row of pixels out of channels-first planes; `panel_c` is a multiple of the lanes."""
-    _emit(e, line, names, _pixel_fill, _gather_pixel, _turn)
+    emit_filler(e, line, names, _pixel_fill, _gather_pixel, _turn)
 
 
-def _pixel_place(row: _Row, c: Value, i: Value) -> Value:
+def _pixel_place(row: Row, c: Value, i: Value) -> Value:
     block = row.a["panel_c"]
     return row.goal + (c // block) * row.a["ps_b"] + (i * block + c % block) * row.total.bytes
 
 
-def _gather_pixel(row: _Row, i: Value, pointer: Value) -> None:
+def _gather_pixel(row: Row, i: Value, pointer: Value) -> None:
     with row.e.loop(0, row.a["channels_all"]) as c:
         row.e.store(row.read(pointer + c * row.a["xs_c"], row.total), _pixel_place(row, c, i))
 
 
-def _turn(row: _Row, begin: Value, start: Value, stop: Value) -> None:
+def _turn(row: Row, begin: Value, start: Value, stop: Value) -> None:
     e, a, vector, element = row.e, row.a, row.vector, row.total.bytes
     lanes = vector.lanes
-
-    def square(c: Value, i: Value, count: Value | None = None) -> list[Value]:
-        """The pixels of `lanes` channels × `lanes` columns; past the last channel, its own once more."""
-        planes = [begin + e.least(c + lane, a["channels_all"] - 1) * a["xs_c"] for lane in range(lanes)]
-        return transpose(e, [row.read(plane + i * row.size, vector, count) for plane in planes])
-
     wide = e.compare("sge", stop - start, e.integer(lanes))
-    with e.when(wide), e.loop(0, a["channels_all"], lanes) as c, e.loop(start, stop, lanes) as next_i:
-        i = e.least(next_i, stop - lanes)
-        for lane, pixel in enumerate(square(c, i)):
-            e.store(pixel, _pixel_place(row, c, i) + lane * a["panel_c"] * element, element)
-    with e.otherwise(wide):
-        if not e.masks:
-            with e.loop(start, stop) as i:
-                _gather_pixel(row, i, begin + i * a["xs_w"])
-            return
-        buffer = e.stack(vector, lanes)
-        with e.loop(0, a["channels_all"], lanes) as c:
-            for lane, pixel in enumerate(square(c, start, stop - start)):
-                e.store(pixel, buffer + lane * vector.bytes)
-            with e.loop(0, stop - start) as column:
-                e.store(e.load(vector, buffer + column * vector.bytes), _pixel_place(row, c, start + column), element)
+    if not e.masks:
+        with e.otherwise(wide), e.loop(start, stop) as i:
+            _gather_pixel(row, i, begin + i * a["xs_w"])
+    count, end = (e.least(stop - start, lanes), stop) if e.masks else (None, e.select(wide, stop, start))
+    buffer = e.stack(vector, lanes)
+    with e.loop(0, a["channels_all"], lanes) as c, e.loop(start, end, lanes) as next_i:
+        i = e.most(start, e.least(next_i, stop - lanes))
+        planes = [begin + e.least(c + lane, a["channels_all"] - 1) * a["xs_c"] for lane in range(lanes)]  # the last channel once more
+        pixels = transpose(e, [row.read(plane + i * row.size, vector, count) for plane in planes])
+        goal = _pixel_place(row, c, i)
+        with e.when(wide):
+            for lane, pixel in enumerate(pixels):
+                e.store(pixel, goal + lane * a["panel_c"] * element, element)
+        if count is not None:
+            with e.otherwise(wide):
+                for lane, pixel in enumerate(pixels):
+                    e.store(pixel, buffer + lane * vector.bytes)
+                with e.loop(0, count) as column:
+                    e.store(e.load(vector, buffer + column * vector.bytes), goal + column * a["panel_c"] * element, element)
 
 
 def gathering_filler(e: Emitter, line: Line, names: tuple[str, ...], few: int = 0) -> None:
     """Emits the filler of a row of pixels out of a few channels-first planes, all in one block: element by element, or `few` known
     channels a vector at a time."""
-    _emit(e, line, names, _pixel_fill, _gather_few, partial(_interleave, channels=few) if few else _gather_run)
+    emit_filler(e, line, names, _pixel_fill, _gather_few, partial(_interleave, channels=few) if few else _gather_run)
 
 
-def _gather_few(row: _Row, i: Value, pointer: Value) -> None:
+def _gather_few(row: Row, i: Value, pointer: Value) -> None:
     with row.e.loop(0, row.a["channels_all"]) as c:
         number = row.read(pointer + c * row.a["xs_c"], row.total)
         row.e.store(number, row.goal + (i * row.a["panel_c"] + c) * row.total.bytes)
 
 
-def _gather_run(row: _Row, begin: Value, start: Value, stop: Value) -> None:
+def _gather_run(row: Row, begin: Value, start: Value, stop: Value) -> None:
     pitch = row.a["panel_c"] * row.total.bytes
     with row.e.loop(0, row.a["channels_all"]) as c:
         plane, goal = begin + c * row.a["xs_c"], row.goal + c * row.total.bytes
@@ -283,7 +285,7 @@ def _gather_run(row: _Row, begin: Value, start: Value, stop: Value) -> None:
             row.e.store(row.read(plane + i * row.size, row.total), goal + i * pitch)
 
 
-def _interleave(row: _Row, begin: Value, start: Value, stop: Value, channels: int) -> None:
+def _interleave(row: Row, begin: Value, start: Value, stop: Value, channels: int) -> None:
     e, lanes = row.e, row.vector.lanes
     wide = e.compare("sge", stop - start, e.integer(lanes))
     with e.when(wide), e.loop(start, stop, lanes) as next_i:
@@ -298,80 +300,3 @@ def _interleave(row: _Row, begin: Value, start: Value, stop: Value, channels: in
             e.store(mixed, goal + number * row.vector.bytes, row.total.bytes)
     with e.otherwise(wide):
         _gather_run(row, begin, start, stop)
-
-
-def block_filler(e: Emitter, line: Line, names: tuple[str, ...], block: int) -> None:
-    """Emits the filler of a row of channels-last pixels whose channels are a multiple of `block`, which is one of a vector's lanes."""
-
-    def move(row: _Row, b: Value, source: Value, i: Value) -> None:
-        goal = row.goal + b * row.a["ps_b"] + i * (block * row.total.bytes)
-        for c in range(0, block, row.vector.lanes):
-            e.store(row.read(source + (b * block + c) * row.size, row.vector), goal + c * row.total.bytes, row.total.bytes)
-
-    def copy(row: _Row, i: Value, pixel: Value) -> None:
-        with e.loop(0, row.a["panels"]) as b:
-            move(row, b, pixel, i)
-
-    def inside(row: _Row, begin: Value, start: Value, stop: Value) -> None:
-        with e.loop(0, row.a["panels"]) as b, e.loop(start, stop) as i:
-            move(row, b, begin + i * row.a["xs_w"], i)
-
-    _emit(e, line, names, _pixel_fill, copy, inside)
-
-
-def word_filler(e: Emitter, line: Line, names: tuple[str, ...], block: int, even: bool) -> None:
-    """Emits the filler of a row of pixels out of channels-first planes: `block` channels of as many pixels as a vector has words.
-
-    The channels of a word are put together pixel by pixel, and squares of words are turned in registers. Past the last channel
-    stand zeros; even: channels are a multiple of `block`.
-    """
-    words = e.vector("i32")
-    each = words.bytes // words.lanes // Type(line.total).bytes  # channels of a word
-    across = block // each  # words of a pixel
-
-    def square(row: _Row, planes: list[Value], i: Value, count: Value | None) -> list[Value]:
-        """Pixels as vectors: `across` words of each of `lanes` columns."""
-        numbers = []
-        for first in range(0, block, each):
-            elements = (row.read(plane + i * row.size, words.of(line.total), count) for plane in planes[first : first + each])
-            word, *others = (e.convert("zext", element, "i32") for element in elements)
-            for place, part in enumerate(others, start=1):
-                word = e.arith("or", word, e.arith("shl", part, e.const(words, 32 // each * place)))
-            numbers.append(word)
-        turned = [transpose(e, numbers[start : start + words.lanes]) for start in range(0, across, words.lanes)]
-        return [vector for pixel in zip(*turned, strict=True) for vector in pixel]
-
-    def inside(row: _Row, begin: Value, start: Value, stop: Value) -> None:
-        a, pieces = row.a, across // words.lanes
-        buffer = e.stack(words, words.lanes * pieces)
-        wide = e.compare("sge", stop - start, e.integer(words.lanes))
-        with e.loop(0, a["panels"]) as b:
-            first = b * block
-            planes = [begin + e.least(first + c, a["channels_all"] - 1) * a["xs_c"] for c in range(block)]
-            goal = row.goal + b * a["ps_b"]
-            known = [_first_lanes(row, a["channels_all"] - first - part * row.vector.lanes) for part in range(pieces)]
-
-            def put(vectors: list[Value], at: Value) -> None:
-                for number, vector in enumerate(vectors):
-                    numbers = e.emit(row.vector, f"bitcast {vector} to {row.vector}")
-                    if not even:
-                        numbers = e.select(known[number % pieces], numbers, e.zero(row.vector))
-                    e.store(numbers, at + number * words.bytes, row.total.bytes)
-
-            with e.when(wide), e.loop(start, stop, words.lanes) as next_i:
-                i = e.least(next_i, stop - words.lanes)
-                put(square(row, planes, i, None), goal + i * (block * row.total.bytes))
-            with e.otherwise(wide):
-                put(square(row, planes, start, stop - start), buffer)
-                with e.loop(0, (stop - start) * pieces) as number:
-                    place = goal + (start * pieces + number) * words.bytes
-                    e.store(e.load(words, buffer + number * words.bytes), place)
-
-    _emit(e, line, names, _pixel_fill, _gather_pixel, inside)
-
-
-def _first_lanes(row: _Row, count: Value) -> Value:
-    """A mask of the first `count` lanes."""
-    e, lanes = row.e, row.vector.lanes
-    counts = e.splat(e.emit(Type("i32"), f"trunc {count} to i32"), lanes)
-    return e.compare("slt", e.lane_numbers(counts.type), counts)

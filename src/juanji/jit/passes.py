@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from juanji.exact import Narrowing
 from juanji.jit.arguments import HEAD, Arguments
-from juanji.jit.elements import SCALARS, finish
+from juanji.jit.elements import SCALARS, finish_line
 from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value
 from juanji.jit.ieee import ieee_mode
 from juanji.jit.panels import outer_step
@@ -56,12 +56,13 @@ def emit_passes(code: PassCode, target: Target, item: Callable[[Emitter, Argumen
 
 
 class Strip:
-    """One item of work: image, outer output position, band of rows, block of columns."""
+    """One item of work: image, outer output position, band of rows, block of columns. element: of its lines, if that is not the sum's."""
 
-    def __init__(self, e: Emitter, code: PassCode, a: Arguments, item: Value):
+    def __init__(self, e: Emitter, code: PassCode, a: Arguments, item: Value, element: Type | None = None):
         self.e, self.a, self._code = e, a, code
         self.total = Type(SCALARS[code.total])
-        self.vector = e.vector(self.total.scalar)
+        self.element = element or self.total
+        self.vector = e.vector(self.element.scalar)
         self.size = Type(SCALARS[code.x]).bytes
         self.places: list[Value] = []
         rest = item
@@ -121,7 +122,7 @@ class Strip:
 
     def border(self, lines: list[Value], passed: Callable[[Value], Value]) -> None:
         """What stands left and right of some staged lines: columns that they hold, or what `passed` makes of the constant."""
-        e, a, element = self.e, self.a, self.total.bytes
+        e, a, element = self.e, self.a, self.element.bytes
         inside = e.compare("eq", self.start + (self.count - e.least(self.stop, self.count)), e.integer(0))
         with e.otherwise(inside):
             beyond = passed(e.load(self.total, self.constant(self._code.outer + 1)))
@@ -131,24 +132,31 @@ class Strip:
                     known = e.compare("sge", where, e.integer(0))
                     column = e.select(known, where - self.begin, e.integer(0))
                     for line in lines:
-                        number = e.select(known, e.load(self.total, line + column * element), beyond)
+                        number = e.select(known, e.load(self.element, line + column * element), beyond)
                         e.store(number, line + (i + self.shift) * element)
 
     def store(self, h: Value, c: Value, sums: list[Value]) -> None:
-        """Store the finished sums of a row from a column on; where fewer columns than lanes are left, the first ones only. A large
+        """Store the finished sums of a row from a column on."""
+        self.put(h, c, self.finished(sums))
+
+    def finished(self, sums: list[Value]) -> list[Value]:
+        """Vectors of sums that lie behind each other as the output has them."""
+        e, code = self.e, self._code
+        parameter = e.load(self.total, self.a["constants"] + (code.outer + 2) * self.total.bytes)
+        return finish_line(e, sums, code.y, code.activation, parameter, code.narrowing)
+
+    def put(self, h: Value, c: Value, outputs: list[Value]) -> None:
+        """Store vectors of a row's outputs from a column on; where fewer columns than lanes are left, the first ones only. A large
         output goes past the caches."""
-        e, code, a, lanes = self.e, self._code, self.a, self.vector.lanes
-        out = Type(SCALARS[code.y]).bytes
-        goal, left = self.goal + h * a["ys_h"] + c * out, self.columns - c
-        parameter = e.load(self.total, a["constants"] + (code.outer + 2) * self.total.bytes)
-        finished = [finish(e, total, code.y, code.activation, parameter, code.narrowing) for total in sums]
-        whole = e.compare("sge", left, e.integer(lanes * code.across))
+        e, a, lanes, size = self.e, self.a, outputs[0].type.lanes, outputs[0].type.bytes
+        goal, left = self.goal + h * a["ys_h"] + c * (size // lanes), self.columns - c
+        whole = e.compare("sge", left, e.integer(lanes * len(outputs)))
         with e.when(whole):
-            past = e.streamable(lanes * code.across * out, a["stream"], goal)
+            past = e.streamable(size * len(outputs), a["stream"], goal)
             for condition, put in ((e.when(past), e.stream), (e.otherwise(past), e.store)):
                 with condition:
-                    for i, value in enumerate(finished):
-                        put(value, goal + i * lanes * out)
+                    for i, value in enumerate(outputs):
+                        put(value, goal + i * size)
         with e.otherwise(whole):
-            for i, value in enumerate(finished):
-                e.store_first(value, goal + i * lanes * out, e.most(e.least(left - i * lanes, lanes), 0))
+            for i, value in enumerate(outputs):
+                e.store_first(value, goal + i * size, e.most(e.least(left - i * lanes, lanes), 0))

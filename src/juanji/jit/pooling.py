@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from juanji.jit.arguments import Arguments
 from juanji.jit.elements import transpose
-from juanji.jit.emit import I32, PTR, Emitter, Type, Value
+from juanji.jit.emit import I1, I32, PTR, Emitter, Type, Value, Var
 from juanji.jit.ieee import ieee_mode
 from juanji.jit.pooling_rows import Rows
 from juanji.jit.target import Target
-from juanji.jit.windowed import PLACES, SCALARS, Best, PoolingCode, WindowLoop, finish, joined, neutral, read
+from juanji.jit.windowed import PLACES, SCALARS, Best, PoolingCode, WindowLoop, greater, joined, neutral, read, strays, tell
 
 
 def emit_pooling(code: PoolingCode, target: Target) -> str:
@@ -52,12 +52,14 @@ class _Channels(WindowLoop):
         image, band = e.divide(rest, a["bands"])
         start = share * a["block"]
         stop = e.least(start + a["block"], a["channels"])
+        outside = e.var(I1, e.zero(I1))  # whether a place named none of the outputs
 
         def pixel(source: Value, flat: Value, own: Value, weight: Value | None, counts: list[Value]) -> None:
             number = (image * a["pixels"] + own) * a["channels"]
 
             def tile(c: Value, type: Type, vectors: int, count: Value | None = None) -> None:
                 bests = [Best(e, self.code, type, self.place(flat, type.lanes)) for _ in range(vectors)]
+                greatest = e.var(type.of("i64"), e.zero(type.of("i64")))  # of the places that are given
 
                 def meet(tap: Value, at: Value) -> None:
                     place = self.place(at, type.lanes)
@@ -65,13 +67,15 @@ class _Channels(WindowLoop):
                     for v, best in enumerate(bests):
                         value = read(e, self.code, tap + v * self.lanes * self.x_bytes, type, count)
                         if named is not None:
-                            value = self._matching(value, named + v * self.lanes * 8, own, count)
+                            value = self._matching(value, named + v * self.lanes * 8, own, count, greatest)
                         best.meet(value, place)
 
                 self.taps(counts, source + c * self.x_bytes, flat, meet)
                 heavy = e.splat(weight, type.lanes) if weight is not None and type.lanes else weight
                 for v, best in enumerate(bests):
                     self.put(best.get(), heavy, number + c + v * self.lanes, count)
+                if self.code.matched:
+                    outside.set(e.arith("or", outside.get(), strays(e, greatest.get(), a["pixels"])))
 
             wide = self.lanes * self.code.vectors
             many = stop - (stop - start) % wide
@@ -89,11 +93,14 @@ class _Channels(WindowLoop):
                     tile(c, self.total, 1)
 
         self.walk(self.code.axes, band, a["x"] + image * a["xs_n"], pixel)
+        if self.code.matched:
+            tell(e, a, outside.get())
 
-    def _matching(self, value: Value, named: Value, own: Value, count: Value | None) -> Value:
+    def _matching(self, value: Value, named: Value, own: Value, count: Value | None, greatest: Var) -> Value:
         """The elements whose places name this output, and 0 for the others."""
-        e, type = self.e, value.type.of("i64")
+        e, type = self.e, greatest.type
         places = e.load(type, named) if count is None else e.load_first(type, named, count)
+        greatest.set(greater(e, places, greatest.get()))
         return e.select(e.compare("eq", places, e.splat(own, type.lanes) if type.lanes else own), value, e.zero(value.type))
 
 
@@ -119,7 +126,7 @@ class _Planes(WindowLoop):
 
             self.taps(counts, source, flat, meet)
             value, place = best.get()
-            stored = finish(e, code, value, None if weight is None else e.splat(weight, self.lanes))
+            stored = self.finish(value, None if weight is None else e.splat(weight, self.lanes))
             e.store(stored, results + number * stored.type.bytes)
             if place is not None:
                 e.store(place, tags + number * place.type.bytes)
@@ -187,9 +194,7 @@ class _Whole(WindowLoop):
             vector = self._reduced(a["x"] + image * a["xs_n"] + channel * a["xs_c"])
             e.store(vector, a["scratch"] + lane * self.vector.bytes)
         rows = [e.load(self.vector, a["scratch"] + lane * self.vector.bytes) for lane in range(self.lanes)]
-        weight = e.splat(e.load(self.total, a["map_weight0"]), self.lanes) if self.weighted else None
-        stored = finish(e, self.code, self._across(rows), weight)
-        e.store(stored, a["y"] + first * self.y_bytes)
+        e.store(self.finish(self._across(rows), None), a["y"] + first * self.y_bytes)
 
     def _reduced(self, plane: Value) -> Value:
         """A plane as one vector, each of its lanes a share of the elements."""

@@ -1,19 +1,24 @@
 """Values sent to their places: the gradient of a maximum, and unpooling.
 
 A plane of the output starts as zeros; then every value, in row order, is added to or put at the element that its place names. One
-item of work owns whole planes, so that no two threads meet and the order, which rounding depends on, is always the same.
+item of work owns whole planes, so that no two threads meet and the order, which rounding depends on, is always the same. Some places
+at a time are looked at before anything is sent there: if one of them lies outside its plane, nothing is, and the caller is told.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from juanji.jit.arguments import HEAD, Arguments
 from juanji.jit.emit import I64, PTR, Emitter, Type, Value
 from juanji.jit.ieee import ieee_mode
 from juanji.jit.target import Target
+from juanji.jit.windowed import PLACES, greater, strays, tell
 
 UNROLLED = 4  # values of a plane that are sent in one round of the loop
+LOOKED_AT = 512  # places that are looked at together: they are still in the first cache when they are used
 SCALARS = {"float16": "f16", "float32": "f32", "float64": "f64", "uint8": "i8", "uint16": "i16", "uint32": "i32", "uint64": "i64"}
 
 
@@ -27,7 +32,7 @@ class ScatterCode:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The arguments, in order. `x` points to the values, `w` to their places, int64."""
+        """The arguments, in order. `x` points to the values."""
         return (*HEAD, "places", "pixels", "channels", "share", "shares")
 
 
@@ -47,15 +52,21 @@ def emit_scatter(code: ScatterCode, target: Target) -> str:
 def _plane(e: Emitter, code: ScatterCode, a: Arguments, item: Value) -> None:
     element = Type(SCALARS[code.dtype])
     goal = a["y"] + item * a["pixels"] * element.bytes
-    values = a["x"] + item * a["places"] * element.bytes
-    places = a["w"] + item * a["places"] * 8
+    first, end = item * a["places"], (item + 1) * a["places"]
     _clear(e, element, goal, a["pixels"])
-    whole = a["places"] - a["places"] % UNROLLED
-    for low, high, step in ((e.integer(0), whole, UNROLLED), (whole, a["places"], 1)):
-        with e.loop(low, high, step) as p:
-            for i in range(step):
-                place = e.load(I64, places + (p + i) * 8)
-                _send(e, code, values + (p + i) * element.bytes, goal + place * element.bytes)
+    with e.loop(first, end, LOOKED_AT) as start:
+        stop = e.least(start + LOOKED_AT, end)
+
+        def send(low: Value, high: Value, step: int) -> None:
+            with e.loop(low, high, step) as p:
+                for i in range(step):
+                    place = e.load(I64, a[PLACES] + (p + i) * 8)
+                    _send(e, code, a["x"] + (p + i) * element.bytes, goal + place * element.bytes)
+
+        whole = stop - (stop - start) % UNROLLED
+        with _sound(e, a, a[PLACES] + start * 8, stop - start):
+            send(start, whole, UNROLLED)
+            send(whole, stop, 1)
 
 
 def _channels(e: Emitter, code: ScatterCode, a: Arguments, item: Value) -> None:
@@ -68,19 +79,34 @@ def _channels(e: Emitter, code: ScatterCode, a: Arguments, item: Value) -> None:
         _clear(e, element, goal + pixel * a["channels"] * element.bytes, count)
     with e.loop(0, a["places"]) as p:
         number = (image * a["places"] + p) * a["channels"] + first
-        values, places = a["x"] + number * element.bytes, a["w"] + number * 8
-        with e.loop(0, count) as c:
+        values, places = a["x"] + number * element.bytes, a[PLACES] + number * 8
+        with _sound(e, a, places, count), e.loop(0, count) as c:
             place = e.load(I64, places + c * 8)
             _send(e, code, values + c * element.bytes, goal + (place * a["channels"] + c) * element.bytes)
 
 
-def _clear(e: Emitter, element: Type, goal: Value, count: Value) -> None:
-    """Zeros, a vector at a time."""
-    vector = e.vector(element.scalar)
+@contextmanager
+def _sound(e: Emitter, a: Arguments, places: Value, count: Value) -> Iterator[None]:
+    """Runs the body if all of some places lie inside a plane; if not, the caller is told."""
+    vector = e.vector("i64")
     whole = count - count % vector.lanes
-    with e.loop(0, whole, vector.lanes) as i:
-        e.store(e.zero(vector), goal + i * element.bytes)
-    with e.loop(whole, count) as i:
+    many, single = e.var(vector, e.zero(vector)), e.var(I64, e.integer(0))
+    for greatest, low, high in ((many, e.integer(0), whole), (single, whole, count)):
+        with e.loop(low, high, max(greatest.type.lanes, 1)) as i:
+            greatest.set(greater(e, e.load(greatest.type, places + i * 8), greatest.get()))
+    fault = e.arith("or", strays(e, many.get(), a["pixels"]), strays(e, single.get(), a["pixels"]))
+    tell(e, a, fault)
+    with e.otherwise(fault):
+        yield
+
+
+def _clear(e: Emitter, element: Type, goal: Value, count: Value) -> None:
+    """Zeros, a vector at a time, the last one over the one before."""
+    vector = e.vector(element.scalar)
+    wide = e.compare("sge", count, e.integer(vector.lanes))
+    with e.when(wide), e.loop(0, count, vector.lanes) as i:
+        e.store(e.zero(vector), goal + e.least(i, count - vector.lanes) * element.bytes)
+    with e.otherwise(wide), e.loop(0, count) as i:
         e.store(e.zero(element), goal + i * element.bytes)
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from juanji.jit.arguments import Arguments
 from juanji.jit.elements import multiply_add, read
-from juanji.jit.emit import I64, PTR, Emitter, Int, Value, Var
+from juanji.jit.emit import I64, LINE, PTR, Emitter, Int, Value, Var
 from juanji.jit.passes import PassCode, Strip, emit_passes
 from juanji.jit.target import Target
 
@@ -241,16 +241,45 @@ class _Passes(Strip):
             with e.loop(0, a["terms"]) as term:
                 line = self.staged(term * code.rows + r) + (c + self.shift) * element
                 weights = a["w"] + ((term + 1) * (a["outer"] + a["taps_h"] + a["taps_w"]) - a["taps_w"]) * element
-
-                def meet(tap: Int) -> None:
-                    one = e.splat(e.load(self.total, weights + tap * element), self.vector.lanes)
-                    for i, total in enumerate(sums):
-                        at = line + tap * (code.dilation * element) + i * self.vector.bytes
-                        total.set(multiply_add(e, e.load(self.vector, at, element), one, total.get()))
-
-                if code.wide is None:
-                    with e.loop(0, a["taps_w"]) as tap:
-                        meet(tap)
-                for named in code.wide or ():
-                    meet(named)
+                self._along(line, weights, sums)
             self.store(h + r, c, [total.get() for total in sums])
+
+    def _along(self, line: Value, weights: Value, sums: list[Var]) -> None:
+        """One term's taps of a row.
+
+        A vector of a cache line's length that is not aligned is read in two parts, and the processor reads no more often than it
+        multiplies. So of two taps the second one's vectors are put together from neighbours of the first one's: done for all taps, that
+        would take as long again, for it is done where half of the multiplications are.
+        """
+        e, code, lanes = self.e, self.code, self.vector.lanes
+        paired = self.vector.bytes == LINE and code.dilation < lanes
+
+        def read(tap: Int, i: int) -> Value:
+            return e.load(self.vector, line + tap * (code.dilation * self.total.bytes) + i * self.vector.bytes, self.total.bytes)
+
+        def meet(tap: Int, xs: list[Value]) -> None:
+            one = e.splat(e.load(self.total, weights + tap * self.total.bytes), lanes)
+            for x, total in zip(xs, sums, strict=True):
+                total.set(multiply_add(e, x, one, total.get()))
+
+        def single(tap: Int) -> list[Value]:
+            xs = [read(tap, i) for i in range(code.across)]
+            meet(tap, xs)
+            return xs
+
+        def pair(tap: Int) -> None:
+            meet(tap + 1, [*e.moved(single(tap), code.dilation), read(tap + 1, code.across - 1)])
+
+        if code.wide is None:
+            most = self.a["taps_w"] // 2 * 2 if paired else e.integer(0)
+            if paired:
+                with e.loop(0, most, 2) as tap:
+                    pair(tap)
+            with e.loop(most, self.a["taps_w"]) as tap:
+                single(tap)
+            return
+        left = list(code.wide)
+        while left:
+            two = paired and left[1:2] == [left[0] + 1]
+            (pair if two else single)(left[0])
+            del left[: 2 if two else 1]

@@ -14,11 +14,12 @@ the channel tile gives the same ones.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from juanji.exact import Narrowing
 from juanji.jit.arguments import HEAD, Arguments
-from juanji.jit.elements import SCALARS, finish, multiply_add
+from juanji.jit.elements import SCALARS, finish_line, multiply_add
 from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value, Var
 from juanji.jit.ieee import ieee_mode
 from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler, outer_step
@@ -268,12 +269,12 @@ def _finish(e: Emitter, code: SpaceCode, a: Arguments, goal: Value, left: Value,
     """
     total = Type(SCALARS[code.total])
     out = Type(SCALARS[code.y])
-    lanes = e.vector(total.scalar).lanes
     parameter = e.load(total, a["constants"] + (code.outer + 2) * total.bytes)
-    finished = {
-        key: finish(e, acc.get(), code.y, code.activation, parameter, code.narrowing)
-        for key, acc in sums.items()
-    }
+    finished: dict[tuple[int, int, int], Value] = {}
+    for r, f in itertools.product(range(code.rows), range(code.features)):
+        line = finish_line(e, [sums[r, f, v].get() for v in range(code.vectors)], code.y, code.activation, parameter, code.narrowing)
+        finished |= {(r, f, v): value for v, value in enumerate(line)}
+    lanes = finished[0, 0, 0].type.lanes
 
     def place(r: int, f: int, v: int) -> Value:
         return goal + r * a["ys_h"] + f * a["ys_c"] + (v * lanes) * a["ys_w"]
@@ -285,9 +286,10 @@ def _finish(e: Emitter, code: SpaceCode, a: Arguments, goal: Value, left: Value,
             with e.loop(0, e.least(left - v * lanes, lanes)) as lane:
                 e.store(e.load(out, buffer + lane * out.bytes), place(r, f, v) + lane * a["ys_w"])
         return
-    whole = e.compare("sge", left, e.integer(lanes * code.vectors))
+    width = e.vector(total.scalar).lanes * code.vectors
+    whole = e.compare("sge", left, e.integer(width))
     with e.when(whole):
-        past = e.streamable(lanes * code.vectors * out.bytes, a["stream"], goal, a["ys_h"], a["ys_c"])
+        past = e.streamable(width * out.bytes, a["stream"], goal, a["ys_h"], a["ys_c"])
         for condition, put in ((e.when(past), e.stream), (e.otherwise(past), e.store)):
             with condition:
                 for (r, f, v), value in finished.items():

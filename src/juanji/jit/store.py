@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import itertools
 import mmap
 import os
 import stat
@@ -20,7 +21,11 @@ from pathlib import Path
 MAGIC = b"juanji 1\n"
 MOST_BYTES = 1 << 24  # of one file
 READING = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # no links, and no waiting for a pipe's writer
-MOST_FILES = 4096  # in the folder; beyond that the oldest quarter goes
+MOST_FILES = 4096  # of a kind in the folder; beyond that the oldest quarter goes
+SWEEP = 16  # files that a process writes from one look at how many there are to the next
+
+
+_written = itertools.count()
 
 
 def folder() -> Path:
@@ -71,7 +76,7 @@ def read(key: str, kind: str = "code") -> bytes | None:
 
 
 def write(key: str, content: bytes, kind: str = "code") -> None:
-    """Keep content under a key. A folder that cannot be used is no error: the next process compiles again. Only code is pruned."""
+    """Keep content under a key. A folder that cannot be used is no error: the next process compiles again."""
     directory = _open_folder(create=True)
     if directory is None:
         return
@@ -83,7 +88,8 @@ def write(key: str, content: bytes, kind: str = "code") -> None:
             with os.fdopen(file, "wb") as stream:
                 stream.write(MAGIC + _digest(key, content) + content)
             os.replace(temporary, f"{key}.{kind}", src_dir_fd=directory, dst_dir_fd=directory)
-            _prune(directory)
+            if next(_written) % SWEEP == 0:
+                _prune(directory, kind)
         except OSError:
             with contextlib.suppress(OSError):
                 os.unlink(temporary, dir_fd=directory)
@@ -108,10 +114,10 @@ def remove(kind: str) -> None:
         os.close(directory)
 
 
-def _prune(directory: int) -> None:
-    """Keep the folder from growing without bound: code of other versions and of problems of long ago is the oldest."""
+def _prune(directory: int, kind: str) -> None:
+    """Keep the folder from growing without bound: what other versions and problems of long ago left is the oldest."""
     with os.scandir(directory) as entries:
-        names = [entry.name for entry in entries if entry.name.endswith(".code")]
+        names = [entry.name for entry in entries if entry.name.endswith(f".{kind}")]
     if len(names) <= MOST_FILES:
         return
     ages = sorted((os.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime, name) for name in names)

@@ -18,6 +18,7 @@ SCALARS = {
     "float16": "f16", "float32": "f32", "float64": "f64",
 }  # fmt: skip
 PLACES = "w"  # the word of the row that points to places, int64, one for each output or, matched, for each element
+FAULT = "bias"  # the word that points to what is 1 when a place that was given lies outside its plane
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class PoolingCode:
     largest: bool  # else the sum
     before: str | None  # of each element: "abs", "square"
     after: str | None  # of each result: "divide" or "scale" by the table of weights, "root"
+    even: bool  # that table is a single number
     places: str | None  # "i32" or "i64" while they are compared, None where they are not wanted
     matched: bool  # an element counts only for the output that its place, which is read, names
     axes: int
@@ -94,6 +96,24 @@ class Best:
         self.set(joined(self.e, self.code, self.get(), other))
 
 
+def greater(e: Emitter, one: Value, other: Value) -> Value:
+    """The greater of places, lane by lane; a negative one is greater than all others."""
+    return e.select(e.compare("ugt", one, other), one, other)
+
+
+def strays(e: Emitter, greatest: Value, plane: Value) -> Value:
+    """Whether the greatest of some places, or one of its lanes, lies outside a plane of so many elements."""
+    lanes = greatest.type.lanes
+    outside = e.compare("uge", greatest, e.splat(plane, lanes) if lanes else plane)
+    return e.any_lane(outside) if lanes else outside
+
+
+def tell(e: Emitter, a: Arguments, fault: Value) -> None:
+    """Let the caller know of a fault; threads that find one all write the same."""
+    with e.when(fault):
+        e.store(e.integer(1), a[FAULT])
+
+
 def neutral(e: Emitter, code: PoolingCode, type: Type) -> Value:
     """What changes no result."""
     if not code.largest or code.x.startswith("uint"):
@@ -150,17 +170,6 @@ def read(e: Emitter, code: PoolingCode, pointer: Value, type: Type, count: Value
     return e.convert("uitofp" if code.x.startswith("uint") else "sitofp", value, type.scalar)
 
 
-def finish(e: Emitter, code: PoolingCode, value: Value, weight: Value | None) -> Value:
-    """The stored form of a result."""
-    match code.after:
-        case "root":
-            value = e.intrinsic("sqrt", value.type, value)
-        case "divide" | "scale" if weight is not None:
-            value = e.arith("fdiv" if code.after == "divide" else "fmul", value, weight)
-    out = SCALARS[code.y]
-    return value if value.type.scalar == out else e.convert("fptrunc", value, out)
-
-
 class WindowLoop:
     """What both loops share: types, tables, taps."""
 
@@ -170,10 +179,24 @@ class WindowLoop:
         self.vector = e.vector(code.total)
         self.lanes = self.vector.lanes
         self.x_bytes, self.y_bytes = Type(SCALARS[code.x]).bytes, Type(SCALARS[code.y]).bytes
+        self.factor = e.load(self.total, a["map_weight0"]) if code.even else None
 
     @property
     def weighted(self) -> bool:
-        return self.code.after in ("divide", "scale")
+        """Whether each output has a factor of its own."""
+        return self.code.after in ("divide", "scale") and not self.code.even
+
+    def finish(self, value: Value, weight: Value | None) -> Value:
+        """The stored form of a result. weight: its own factor."""
+        e, code = self.e, self.code
+        if self.factor is not None:
+            weight = e.splat(self.factor, value.type.lanes) if value.type.lanes else self.factor
+        if code.after == "root":
+            value = e.intrinsic("sqrt", value.type, value)
+        elif weight is not None:
+            value = e.arith("fdiv" if code.after == "divide" else "fmul", value, weight)
+        out = SCALARS[code.y]
+        return value if value.type.scalar == out else e.convert("fptrunc", value, out)
 
     def place(self, flat: Value, lanes: int) -> Value | None:
         """A flat place in every lane."""
@@ -224,7 +247,7 @@ class WindowLoop:
     def put(self, pair: Pair, weight: Value | None, number: Value, count: Value | None = None) -> None:
         """Store results from the output's element `number` on; the first `count` lanes."""
         e, a = self.e, self.a
-        value = finish(e, self.code, pair[0], weight)
+        value = self.finish(pair[0], weight)
         goals = [(value, a["y"] + number * self.y_bytes)]
         if pair[1] is not None:
             place = pair[1] if self.code.places == "i64" else e.convert("sext", pair[1], "i64")

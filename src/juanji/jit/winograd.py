@@ -10,6 +10,8 @@ transformed tile is a matrix product of tiles × channels by channels × feature
     store       every tile of M is transformed, lanes along the features, bias added, activated, and put down; channels-first
                 outputs wait in a buffer of pixels and are transposed from there, squares of lanes × lanes at a time
 
+Where tiles stand, and how they do with a dilation, tells `winograd_axes`.
+
 The sum of each point runs over all channels in order, one chain of fused multiply-adds that starts from zero. Chunks, blocks and
 register tiles cut the work but no chain, so that they do not show in the bits; m and the points do.
 """
@@ -17,19 +19,22 @@ register tiles cut the work but no chain, so that they do not show in the bits; 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from juanji.exact import Narrowing
 from juanji.jit.arguments import HEAD, Arguments
-from juanji.jit.channel import fill_panel, store_squares
+from juanji.jit.channel import fill_lines, store_squares
+from juanji.jit.chunks import chunk_behind
 from juanji.jit.elements import SCALARS, finish, transpose
 from juanji.jit.emit import I64, LINE, PTR, Emitter, Type, Value
 from juanji.jit.ieee import ieee_mode
 from juanji.jit.panels import LINE_ARGUMENTS, Line, pixel_filler, transposing_filler
 from juanji.jit.target import Target
 from juanji.jit.toom import apply, transforms
+from juanji.jit.winograd_axes import Axis, axes
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class WinogradCode:
     total: str
     y: str
     sizes: tuple[tuple[int, int], ...]  # per axis the outputs of a tile and the taps
+    dilations: tuple[int, ...]
     panel: bool  # False: the input is read where it lies, channels-last
     planar_x: bool  # the input lies plane by plane
     channels_last_y: bool
@@ -53,10 +59,10 @@ class WinogradCode:
     @property
     def names(self) -> tuple[str, ...]:
         """The arguments, in order."""
-        fields = ("out", "grid", "box", "stride", "reach", "map", "xs", "ps", "ys")
-        axes = tuple(f"{name}{axis}" for axis in range(self.axes) for name in fields)
+        fields = ("out", "grid", "box", "map", "xs", "ps", "ys")
+        each = tuple(f"{name}{axis}" for axis in range(self.axes) for name in fields)
         return (
-            *HEAD, *LINE_ARGUMENTS, *axes, "batch", "images", "groups", "channels", "count_f", "blocks_f", "split", "splits",
+            *HEAD, *LINE_ARGUMENTS, *each, "batch", "images", "groups", "channels", "count_f", "blocks_f", "split", "splits",
             "xs_n", "xs_c", "ys_n", "ys_c", "ps_b", "panels", "panel_c", "channels_all", "whole", "slices", "slice",
             "block", "step", "values", "v_point", "v_tile", "products", "m_tile", "m_block", "outside", "outside_pitch", "pixels",
             "stream", "ahead",
@@ -68,9 +74,14 @@ class WinogradCode:
         return len(self.sizes)
 
     @property
+    def along(self) -> tuple[Axis, ...]:
+        """Where tiles stand along each axis."""
+        return axes(self.sizes, self.dilations)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Points of a transformed tile per axis: as many as elements of the input under it."""
-        return tuple(m + r - 1 for m, r in self.sizes)
+        return tuple(axis.n for axis in self.along)
 
     @property
     def points(self) -> int:
@@ -97,7 +108,7 @@ def emit_winograd(code: WinogradCode, target: Target) -> str:
         a = Arguments(e, row, code.names)
         if not code.panel:
             _constants(e, code, a)
-        held = e.var(I64, e.integer(-1))  # the chunk whose tiles are transformed: its groups and shares of features follow each other
+        held = chunk_behind(e, a, a["splits"], a["groups"])  # whose tiles are transformed: its groups and shares of features follow
         with e.loop(a["begin"], a["end"]) as item:
             rest, split = e.divide(item, a["splits"])
             number, group = e.divide(rest, a["groups"])
@@ -162,8 +173,9 @@ def _load(e: Emitter, code: WinogradCode, a: Arguments, chunk: _Chunk) -> None:
     element = vector.bytes // vector.lanes
     matrices = [transforms(m, r).input for m, r in code.sizes]
 
-    m, n = code.sizes[-1][0], code.shape[-1]
-    following = a[f"xs{code.axes - 1}"] * m
+    inner = code.along[-1]
+    new = inner.m if inner.dilation == 1 else inner.n  # columns of the next tile that this one does not see
+    following = a[f"xs{code.axes - 1}"] * inner.first(1)
 
     def transform(pixels: list[Value], goal: Value) -> None:
         """All channels of a tile; the last vector overlaps the one before."""
@@ -171,7 +183,7 @@ def _load(e: Emitter, code: WinogradCode, a: Arguments, chunk: _Chunk) -> None:
             at = e.least(next_c, a["slice"] - vector.lanes) * element
             if not code.panel:  # the columns that the next tile sees first
                 for place, pixel in enumerate(pixels):
-                    if place % n >= n - m:
+                    if place % inner.n >= inner.n - new:
                         e.prefetch(pixel + at + following, 1)
             apply(
                 e,
@@ -192,21 +204,28 @@ def _load(e: Emitter, code: WinogradCode, a: Arguments, chunk: _Chunk) -> None:
     with e.loop(0, chunk.images) as image:
         source = a["x"] + (chunk.image + image) * a["xs_n"]
         if code.panel:
-            origin, extent = ([n * m for n, (m, _) in zip(box, code.sizes, strict=True)] for box in (chunk.origin, chunk.extent))
+            *outer, line = map(_lines, code.along, chunk.origin, chunk.extent)
             with e.loop(0, a["slices"]) as number:
                 slice = number * a["channels_all"]
-                fill_panel(e, code.axes, Type(vector.scalar), False, a, origin, extent, source + slice * a["xs_c"])
+                start = line[1](e.integer(0)), line[0]
+                fill_lines(e, code.axes, Type(vector.scalar), False, a, outer, start, source + slice * a["xs_c"])
                 _each_tile(e, chunk.extent, image, partial(from_panel, slice=slice))
         else:
             _each_tile(e, chunk.extent, image, partial(from_input, source=source))
 
 
+def _lines(axis: Axis, origin: Value, extent: Value) -> tuple[Value, Callable[[Value], Value]]:
+    """How many lines a panel holds under the tiles of a chunk, and where in the padded extent each lies."""
+    if axis.plain:
+        return axis.lines(extent), partial(operator.add, axis.first(origin))
+    return axis.lines(extent), lambda j: axis.first(origin + j // axis.n) + j % axis.n * axis.dilation
+
+
 def _pixels_of_panel(code: WinogradCode, a: Arguments, places: Sequence[Value]) -> list[Value]:
     """Pointers to the pixels under a tile, in row order."""
     pixels = [a["scratch"]]
-    for axis, (place, n) in enumerate(zip(places, code.shape, strict=True)):
-        step = a[f"ps{axis}"]
-        pixels = [pixel + (place * code.sizes[axis][0] + j) * step for pixel in pixels for j in range(n)]
+    for i, (axis, place) in enumerate(zip(code.along, places, strict=True)):
+        pixels = [pixel + axis.line(place, j) * a[f"ps{i}"] for pixel in pixels for j in range(axis.n)]
     return pixels
 
 
@@ -214,13 +233,13 @@ def _pixels_in_place(e: Emitter, code: WinogradCode, a: Arguments, source: Value
     """The same in the input, or to a pixel of constants; where two axes are outside, the later one's."""
     pixels = [source]
     outside: list[list[tuple[Value, Value]]] = [[]]
-    for axis, (place, n) in enumerate(zip(tile, code.shape, strict=True)):
-        constant = a["scratch"] + a["outside"] + axis * a["outside_pitch"]
+    for i, (axis, place) in enumerate(zip(code.along, tile, strict=True)):
+        constant = a["scratch"] + a["outside"] + i * a["outside_pitch"]
         steps = []
-        for j in range(n):
-            where = e.load(I64, a[f"map{axis}"] + (place * code.sizes[axis][0] + j) * 8)
+        for j in range(axis.n):
+            where = e.load(I64, a[f"map{i}"] + (axis.first(place) + j * axis.dilation) * 8)
             known = e.compare("sge", where, e.integer(0))
-            steps.append((known, where * a[f"xs{axis}"]))
+            steps.append((known, where * a[f"xs{i}"]))
         pixels = [pixel + step for pixel in pixels for _, step in steps]
         outside = [[*before, (known, constant)] for before in outside for known, _ in steps]
     for number, conditions in enumerate(outside):
@@ -296,29 +315,26 @@ def _store(e: Emitter, code: WinogradCode, a: Arguments, chunk: _Chunk, group: V
     """The outputs of a chunk for some blocks of a group's features."""
     vector = e.vector(SCALARS[code.total])
     width = vector.lanes * code.vectors
-    places = enumerate(zip(chunk.extent, chunk.origin, code.sizes, strict=True))
-    outputs = [e.least(n * m, a[f"out{axis}"] - origin * m) for axis, (n, origin, (m, _)) in places]
+    corners = [axis.first(origin) if axis.plain else e.integer(0) for axis, origin in zip(code.along, chunk.origin, strict=True)]
+    outputs = [a[f"out{i}"] - corner for i, corner in enumerate(corners)]
     with e.loop(*blocks) as block:
         f = block * width
         features = e.least(a["count_f"] - f, width)
         products = a["scratch"] + a["products"] + (block - blocks[0]) * a["m_block"]
         bias = a["bias"] + (group * a["blocks_f"] + block) * (width * (vector.bytes // vector.lanes))
         goal = a["y"] + (group * a["count_f"] + f) * a["ys_c"]
-        for axis, (place, (m, _)) in enumerate(zip(chunk.origin, code.sizes, strict=True)):
-            goal = goal + place * m * a[f"ys{axis}"]
+        for i, corner in enumerate(corners):
+            goal = goal + corner * a[f"ys{i}"]
         with e.loop(0, chunk.images) as image:
-            corner = goal + (chunk.image + image) * a["ys_n"]
-            if code.channels_last_y:
-                _store_pixels(e, code, a, chunk, image, (products, bias, corner), outputs, features)
-            else:
-                _store_planes(e, code, a, chunk, image, (products, bias, corner), outputs, features)
+            store = _store_pixels if code.channels_last_y else _store_planes
+            store(e, code, a, chunk, image, (products, bias, goal + (chunk.image + image) * a["ys_n"]), outputs, features)
 
 
 def _store_pixels(
     e: Emitter, code: WinogradCode, a: Arguments, chunk: _Chunk, image: Value, pointers: tuple[Value, Value, Value], outputs: list[Value],
     features: Value,
 ) -> None:  # fmt: skip
-    """The outputs of one image and block, each pixel's features where they belong."""
+    """The outputs of one image and block, each pixel's features where they belong. outputs: how many there are from the corner on."""
     products, bias, corner = pointers
     vector, out = e.vector(SCALARS[code.total]), Type(SCALARS[code.y])
     parameter = e.load(Type(vector.scalar), a["constants"] + code.axes * (vector.bytes // vector.lanes))
@@ -327,7 +343,11 @@ def _store_pixels(
     past = e.streamable(vector.lanes * out.bytes, a["stream"], corner, *steps)
 
     def put(places: list[Value], tile: Value) -> None:
-        goals = _outputs(e, code, places, outputs, corner, steps, a["scratch"] + a["pixels"])
+        along = [
+            [axis.output(place, j) if axis.plain else axis.first(origin + place) + j * axis.dilation for j in range(axis.m)]
+            for axis, origin, place in zip(code.along, chunk.origin, places, strict=True)
+        ]
+        goals = _goals(e, along, outputs, corner, steps, a["scratch"] + a["pixels"])
         with e.loop(0, features, vector.lanes) as f:
             found = _transformed(e, code, a, products, bias, tile, f)
             stored = [finish(e, value, code.y, code.activation, parameter, code.narrowing) for value in found]
@@ -348,39 +368,47 @@ def _store_planes(
     e: Emitter, code: WinogradCode, a: Arguments, chunk: _Chunk, image: Value, pointers: tuple[Value, Value, Value], outputs: list[Value],
     features: Value,
 ) -> None:  # fmt: skip
-    """The same plane by plane: the pixels of a vector of features, then their transposes."""
+    """The same plane by plane: the pixels of a vector of features, then their transposes.
+
+    A buffer holds the outputs of the chunk's tiles: whole lines of the innermost axis, of the others the lines that tiles have.
+    """
     products, bias, corner = pointers
     vector, out = e.vector(SCALARS[code.total]), Type(SCALARS[code.y])
     lanes = vector.lanes
     parameter = e.load(Type(vector.scalar), a["constants"] + code.axes * (vector.bytes // lanes))
     spare = a["scratch"] + a["pixels"]
     pixels = spare + vector.bytes
+    held = [axis.outputs(n) for axis, n in zip(code.along, chunk.extent, strict=True)]
+    held = [e.least(n, outputs[i]) if code.along[i].plain else n for i, n in enumerate(held)]
     steps = [e.integer(vector.bytes)]
-    for length in reversed(outputs[1:]):
+    for length in reversed(held[1:]):
         steps.insert(0, steps[0] * length)
     # Rows that are whole lie one behind the other in the output as in the buffer.
-    whole = e.integer(1, Type("i1"))
-    for axis in range(1, code.axes):
-        whole = e.arith("and", whole, e.compare("eq", outputs[axis], a[f"out{axis}"]))
-    area = outputs[0]
-    for length in outputs[1:]:
+    whole = e.integer(int(all(axis.plain for axis in code.along)), Type("i1"))
+    for i in range(1, code.axes):
+        whole = e.arith("and", whole, e.compare("eq", held[i], a[f"out{i}"]))
+    area = held[0]
+    for length in held[1:]:
         area = area * length
-    run = e.select(whole, area, outputs[-1])
+    run = e.select(whole, area, held[-1])
     buffer = e.stack(Type(out.scalar, lanes), lanes)
     with e.loop(0, features, lanes) as f:
 
         def put(places: list[Value], tile: Value) -> None:
-            for value, goal in zip(
-                _transformed(e, code, a, products, bias, tile, f), _outputs(e, code, places, outputs, pixels, steps, spare), strict=True
-            ):
+            along = [[axis.output(place, j) for j in range(axis.m)] for axis, place in zip(code.along, places, strict=True)]
+            goals = _goals(e, along, held, pixels, steps, spare)
+            for value, goal in zip(_transformed(e, code, a, products, bias, tile, f), goals, strict=True):
                 e.store(value, goal)
 
         _each_tile(e, chunk.extent, image, put)
 
         def rows(axis: int, source: Value, goal: Value) -> None:
             if axis < code.axes - 1:
-                with e.loop(0, e.select(whole, e.integer(1), outputs[axis])) as place:
-                    rows(axis + 1, source + place * steps[axis], goal + place * a[f"ys{axis}"])
+                along, origin = code.along[axis], chunk.origin[axis]
+                with e.loop(0, e.select(whole, e.integer(1), held[axis])) as row:
+                    at = row if along.plain else along.first(origin + row // along.m) + row % along.m * along.dilation
+                    with e.when(e.compare("slt", at, outputs[axis])):
+                        rows(axis + 1, source + row * steps[axis], goal + at * a[f"ys{axis}"])
                 return
             size = e.least(features - f, lanes), e.least(run, lanes)
             with e.loop(0, run, lanes) as next_p:
@@ -406,12 +434,12 @@ def _transformed(e: Emitter, code: WinogradCode, a: Arguments, products: Value, 
     return [found[number] for number in range(len(found))]
 
 
-def _outputs(
-    e: Emitter, code: WinogradCode, places: Sequence[Value], outputs: Sequence[Value], corner: Value, steps: Sequence[Value], spare: Value
+def _goals(
+    e: Emitter, places: Sequence[Sequence[Value]], outputs: Sequence[Value], corner: Value, steps: Sequence[Value], spare: Value
 ) -> list[Value]:
-    """Pointers to a tile's outputs, in row order; past the edge, to where nobody looks."""
+    """Pointers to a tile's outputs, in row order, from their places along each axis; past the edge, to where nobody looks."""
     found = [(corner, e.integer(1, Type("i1")))]
-    for place, length, step, (m, _) in zip(places, outputs, steps, code.sizes, strict=True):
-        inside = [(place * m + i, e.compare("slt", place * m + i, length)) for i in range(m)]
+    for along, length, step in zip(places, outputs, steps, strict=True):
+        inside = [(at, e.compare("slt", at, length)) for at in along]
         found = [(goal + at * step, e.arith("and", known, here)) for goal, known in found for at, here in inside]
     return [e.select(known, goal, spare) for goal, known in found]

@@ -1,0 +1,127 @@
+"""Depthwise layers: the tiles that are made for them, on random members of the family, and what large kernels leave out."""
+
+import dataclasses
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import adjoints
+from compiled import assert_agrees, planned, planned_for, schedules
+from juanji.algorithms.depthwise import Depthwise
+from juanji.algorithms.planes import Plane
+from juanji.boundary import Boundary
+from juanji.describe import describe
+from juanji.spec import Convolution, Dtypes
+from strategies import Array, convolutions, operands
+from test_codegen import VECTORS, machine_with
+
+TILES = (Depthwise, Plane)
+CACHES = ((2 << 10, 16 << 10), (48 << 10, 2 << 20))  # small ones make bands, and send tiles away that want a whole plane
+
+
+def each_alone(spec: Convolution, layout: str = "channels_first") -> Convolution:
+    """A filter or more for every channel, of which there are several."""
+    groups = spec.groups + 1
+    return dataclasses.replace(spec, groups=groups, channels=groups, features=groups * (spec.features // spec.groups), layout=layout)
+
+
+def one_each(spec: Convolution) -> Convolution:
+    """Channels last, one filter for each, under a border of one number."""
+    spec = each_alone(spec, "channels_last")
+    return dataclasses.replace(spec, features=spec.groups, boundary=spec.boundary[:1] * spec.n)
+
+
+def halves(spec: Convolution) -> Convolution:
+    """The same of half floats, under zeros."""
+    zeros = tuple(Boundary(b.mode) for b in spec.boundary)
+    return dataclasses.replace(spec, dtypes=Dtypes("float16", "float16", "float32", "float32"), boundary=zeros)
+
+
+def large(spec: Convolution) -> Convolution:
+    """The same with a kernel of 9×8 taps, most of which meet only padding, and steps of 1."""
+    kernel, padding = (9, 8, 2)[: spec.n], ((7, 8), (6, 5), (0, 3))[: spec.n]
+    return dataclasses.replace(spec, kernel=kernel, padding=padding, dilation=(1,) * spec.n, stride=(1,) * spec.n)
+
+
+LAST = convolutions(max_channels=1, max_groups=40, modes=("constant",), dtypes=("float32", "float64", "uint8")).map(one_each)
+FIRST = convolutions(max_channels=2, max_groups=5, dtypes=("float32", "float64", "uint8")).map(each_alone)
+FAMILIES = {
+    "planes": FIRST,
+    "planes, large kernels": FIRST.map(large),
+    "last": LAST,
+    "last, half floats": LAST.map(halves),
+    "last, large kernels": LAST.map(large),
+}
+computed: Counter[str] = Counter()
+
+
+@pytest.mark.parametrize("vectors", VECTORS)
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(max_examples=20)
+@given(data=st.data(), seed=st.integers(0, 999), integers=st.booleans())
+def test_any_tile_computes_the_description(family: str, vectors: str, data: st.DataObject, seed: int, integers: bool) -> None:
+    spec = data.draw(FAMILIES[family])
+    l1, l2 = data.draw(st.sampled_from(CACHES))
+    machine = dataclasses.replace(machine_with(vectors), l1=l1, l2=l2)
+    own = [schedule for found in schedules(spec, machine).values() for schedule in found if isinstance(schedule, TILES)]
+    if own:
+        schedule = data.draw(st.sampled_from(own))
+        computed[f"{family}: {type(schedule).__name__}"] += 1
+        x, w, bias = operands(spec, seed, integers)
+        assert_agrees(spec, planned(spec, schedule, machine)(x, w, bias, threads=1 + seed % 3), x, w, bias, exact=integers)
+
+
+def test_every_family_met_its_tile() -> None:
+    assert {name.split(":")[0] for name in computed} == set(FAMILIES), computed
+    assert {name.split(": ")[1] for name in computed} == {"Plane", "Depthwise"}
+
+
+@pytest.mark.parametrize("stride", [(2, 2), (1, 3), (2, 1)])
+def test_gradients_of_inputs_with_gaps_between_their_phases(stride: tuple[int, int]) -> None:
+    spec = describe((2, 5, 37, 41), (5, 1, 3, 5), stride=stride, padding=((1, 0), (2, 3)), groups=5)
+    _, w, _ = operands(spec, 3, integers=True)
+    dy = np.random.default_rng(4).integers(-4, 5, spec.y_shape).astype(np.float32)
+
+    def plane(found: dict[str, list[Any]]) -> Any:
+        return found["Plane"][len(found["Plane"]) // 2]
+
+    plan = planned_for(spec, "x", plane)
+    np.testing.assert_array_equal(plan(dy, w), adjoints.grad_input(spec, dy, w))
+
+
+# Kernels of which most taps meet only zeros outside: weights and sums with which it would show that they are left out.
+AWKWARD = {
+    "zeros of both signs": ([0.0, -0.0, 1.0, -1.0], [0.0, -0.0, -1.0]),
+    "products too small": ([1e-30, -1e-30, -0.0], [1e-30, -1e-30, -0.0]),
+    "infinite weights": ([1.0, 2.0], [1.0, np.inf]),
+    "weights that are no numbers": ([1.0, -1.0], [1.0, -1.0, 2.0, 3.0, np.nan]),
+}
+
+
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+@pytest.mark.parametrize("name", AWKWARD)
+def test_what_large_kernels_leave_out_shows_in_no_bit(name: str, layout: str) -> None:
+    xs, ws = AWKWARD[name]
+    rng, last = np.random.default_rng(5), layout == "channels_last"
+    shapes = ((1, 9, 10, 18), (11, 11, 1, 18)) if last else ((1, 18, 9, 10), (18, 1, 11, 11))
+    spec = describe(*shapes, padding=5, groups=18, layout=layout, bias=True)
+    x, w = (rng.choice(np.array(values, np.float32), shape) for values, shape in ((xs, spec.x_shape), (ws, spec.w_shape)))
+    w.reshape(-1)[: w.size // 2] = 1.0  # some filters have nothing that shows
+    bias = rng.choice(np.array([0.0, -0.0], np.float32), 18)
+    kinds = schedules(spec)
+    assert ("Depthwise" if last else "Plane") in {found.split()[0] for found in kinds}
+    results = {key: words(planned(spec, found[len(found) // 2])(x, w, bias)) for key, found in kinds.items()}
+    first = results.pop(next(key for key in results if key.startswith("Space")))
+    for key, found in results.items():
+        np.testing.assert_array_equal(found, first, err_msg=key)
+    if name == "products too small":
+        assert (first == words(np.array([-0.0], np.float32))).any()  # sums that +0 would change
+
+
+def words(y: Array) -> Array:
+    """The bits of numbers, one pattern for all that are none."""
+    return np.where(np.isnan(y), np.float32(np.nan), y).view(np.uint32)
