@@ -242,7 +242,7 @@ def test_a_damaged_file_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch, cach
 def test_names_that_fit_nothing_are_as_good_as_none(tables: Any) -> None:
     usual = str(jj.plan(*PROBLEM))
     spec = describe(*PROBLEM)
-    keys = {"winners": winners._key(spec, "y", "direct"), "algorithms": winners._key(winners.one_image(spec), "y", "default")}
+    keys = {"winners": winners._key(spec, "y", "direct"), "algorithms": winners._key(winners.one_image(spec)[0], "y", "default")}
     content = tables if isinstance(tables, bytes) else json.dumps({name: {keys[name]: value} for name, value in tables.items()}).encode()
     store.write(winners._file(), content, winners.KIND)
     winners._kept.cache_clear()

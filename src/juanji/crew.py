@@ -29,10 +29,11 @@ _locks = [ctypes.cast(function, ctypes.c_void_p).value or 0 for function in (_py
 
 
 class _Crew:
-    """Threads on their seats. Neither seats nor bells are ever given back: a thread may be looking at them when the process ends."""
+    """Threads on their seats, and bells that no caller has. Neither are ever given back: a thread may be looking at them, or ringing."""
 
     def __init__(self) -> None:
         self.size = 0
+        self.bells: list[int] = []
         self.seats, self._room = zeroed(MOST_THREADS * LINE)
 
     @kept
@@ -46,10 +47,17 @@ class _Crew:
         with compiling:  # so that no fork falls between a thread's start and its first step
             while self.size < size:
                 seat = self.seats + self.size * LINE
-                (ctypes.c_int64 * len(SEAT)).from_address(seat)[:] = [0, _bell(), _bell()]
+                (ctypes.c_int64 * len(SEAT)).from_address(seat)[:] = [0, _bell()]
                 row = (ctypes.c_int64 * len(MemberCode().names))(seat, *_locks)
                 threading.Thread(target=_serve, args=(member, row, self._room), name=f"juanji-{self.size}", daemon=True).start()
                 self.size += 1
+
+    def take_bell(self) -> int:
+        """A bell for one caller at a time."""
+        try:
+            return self.bells.pop()
+        except IndexError:
+            return _bell()
 
 
 def _serve(member: Code, row: Row, _seats: object) -> None:
@@ -75,17 +83,18 @@ def share_out(code: Code, row: Row, items: int, length: int, count: int, patienc
     Each uses the scratch memory a stride after the last one's. Ctrl-C is heard after as many slices of the caller's as it has patience
     for; then, as on any other error, the others are waited for: nobody writes into the arrays once this call has ended.
     """
-    others = min(count - 1, MOST_THREADS)
-    if _crew.size < others:
-        _crew.enlarge(others)
+    crew, others = _crew, min(count - 1, MOST_THREADS)
+    if crew.size < others:
+        crew.enlarge(others)
     at, _kept = zeroed(job_bytes(count, len(row)))
+    bell = crew.take_bell()
     job = (ctypes.c_int64 * len(JOB)).from_address(at)
     job[:] = [
         True, False, False, 0,
         code.address, ctypes.addressof(row), len(row), items, length, -(-items // length), count, patience,
-        scratch, stride, _crew.seats, _crew.size, *_locks,
+        scratch, stride, crew.seats, crew.size, bell, *_locks,
     ]  # fmt: skip
-    lead = _crew.leader.call
+    lead = crew.leader.call
     try:
         while job[LEFT]:
             lead(at)
@@ -93,6 +102,7 @@ def share_out(code: Code, row: Row, items: int, length: int, count: int, patienc
         if job[LEFT]:
             job[STOP] = True
             lead(at)
+        crew.bells.append(bell)
 
 
 def _forget() -> None:

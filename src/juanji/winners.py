@@ -37,14 +37,15 @@ class Winner(NamedTuple):
     threads: int
 
 
-def one_image(spec: Convolution) -> Convolution:
-    """What the choice of an algorithm is made for: neither batch nor layout may show in the bits."""
-    return replace(spec, batch=1, layout="channels_last", weight_layout="*IO")
+def one_image(spec: Convolution) -> tuple[Convolution, Convolution]:
+    """What the choice of an algorithm is made for, in both layouts, channels-last first: neither batch nor layout may show in the bits."""
+    last = replace(spec, batch=1, layout="channels_last", weight_layout="*IO")
+    return last, replace(last, layout="channels_first", weight_layout="OI*")
 
 
 def algorithm(spec: Convolution, produces: str, precision: str) -> str | None:
     """The name of the algorithm that won for a product of one image of a description."""
-    name = _kept()["algorithms"].get(_key(one_image(spec), produces, precision))
+    name = _kept()["algorithms"].get(_key(one_image(spec)[0], produces, precision))
     return name if isinstance(name, str) else None
 
 
@@ -59,7 +60,7 @@ def winner(spec: Convolution, produces: str, algorithm: str) -> Winner | None:
 
 def remember_algorithm(spec: Convolution, produces: str, precision: str, name: str) -> None:
     """Keep the algorithm of a product, for every batch and layout."""
-    _remember("algorithms", _key(one_image(spec), produces, precision), name)
+    _remember("algorithms", _key(one_image(spec)[0], produces, precision), name)
 
 
 def remember(spec: Convolution, produces: str, algorithm: str, found: Winner) -> None:

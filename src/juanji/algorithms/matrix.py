@@ -64,6 +64,7 @@ ROW, STORE, TURNED = 5.5, 1.5, 5.5  # to begin a row of sums that leaves; per ve
 PARTIAL = 12.0  # more for a pixel that has fewer features than a tile
 EXPOSED = 0.15  # per accumulator, of the shorter of products and stores: the more of them, the less of the next ones is in sight
 COPY, TURN, CUT = 6.5, 9.5, 3.0  # per row of a tile that a panel gets; and for each part that is turned, that it is cut into
+FEW = 1.12  # times what else is expected of few channels, whose sums are short
 GATHERED = 1.7  # per number that is gathered from planes alone
 PREPARING, PREPARING_CALL = 0.7, 2e4  # per weight and part, and to begin
 
@@ -239,6 +240,8 @@ def _cycles(problem: Problem, of: Numbers, schedule: Matrix, chunks: int) -> flo
         chunk += _fill(problem, of, layout) + (LARGE_PANEL * panel if (panel := layout.bytes * of.parts) > machine.l2 // 3 else 0.0)
     if problem.last and pixels * _output(problem) > machine.l2 // OUTPUTS:
         chunk += SPREAD * pixels * _output(problem)
+    if joined(problem, of):
+        chunk *= FEW
     moved = math.prod(problem.x_shape) * itemsize(problem.dtypes.x) + math.prod(problem.y_shape) * itemsize(problem.dtypes.y)
     return problem.batch * problem.groups * chunks * chunk + STREAM * max(moved - machine.l2 // 2, 0)
 

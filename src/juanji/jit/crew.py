@@ -10,10 +10,10 @@ Each thread of the crew has a seat, whose state is one word:
     ASLEEP                   it waits for its bell
     share                    it is offered this share, but has not come yet
     share + TAKEN            it is at work
-    share + TAKEN + AWAITED  and the caller waits until the seat's other bell, `done`, is rung
+    share + TAKEN + AWAITED  and the caller waits until its own bell is rung
 
     caller  FREE or ASLEEP → share, and rings the bell;  share → FREE, where nobody came;  + TAKEN → + AWAITED, where somebody did
-    thread  FREE → ASLEEP;  share → + TAKEN;  + TAKEN or + AWAITED → FREE, and rings `done`
+    thread  FREE → ASLEEP;  share → + TAKEN;  + TAKEN → FREE;  + AWAITED → FREE, and rings the caller's
 
 Every step is one compare-and-swap or exchange, so that each side knows what the other did. Whoever waits looks `LOOKS` times, some tens
 of microseconds, and then sleeps. A bell is one of the interpreter's locks, for which nobody needs to hold the interpreter, and which
@@ -34,12 +34,12 @@ TAKEN, AWAITED = 1, 2  # added to the address of a share
 LOOKS = 1000  # of some ten to fifty nanoseconds each
 ALL = 1 << 62
 
-SEAT = ("state", "bell", "done")  # a line each, of which only its owner and who calls it write
+SEAT = ("state", "bell")  # a line each, of which only its owner and who calls it write
 SHARE = ("next", "end", "who", "job", "row", "scratch", "seat")  # a line each, behind the job's own words
 JOB = (
     "left", "stop", "laid", "offered",  # what changes; left: the job is not over yet
     "kernel", "row", "words", "items", "length", "slices", "count", "patience",  # patience: slices of the caller's before it looks up
-    "scratch", "stride", "seats", "seated", "acquire", "release",
+    "scratch", "stride", "seats", "seated", "bell", "acquire", "release",
 )  # fmt: skip
 JOB_BYTES = -(-len(JOB) * WORD // LINE) * LINE
 
@@ -98,10 +98,12 @@ def emit_member(code: MemberCode, target: Target) -> str:
             state = e.load_shared(seat.place("state"))
             with e.when(e.compare("ugt", state, e.integer(ASLEEP))):
                 with e.when(e.swap_if(seat.place("state"), state, state + TAKEN)):
-                    e.call("work", e.emit(PTR, f"inttoptr {state} to ptr"), e.integer(ALL))
-                    before = e.swap("xchg", seat.place("state"), FREE)
+                    share = _Record(e, e.emit(PTR, f"inttoptr {state} to ptr"), SHARE)
+                    bell = _Record(e, share.pointer("job"), JOB).pointer("bell")
+                    e.call("work", share.at, e.integer(ALL))
+                    before = e.swap("xchg", seat.place("state"), FREE)  # from here on the job may be gone
                     with e.otherwise(e.compare("eq", before, state + TAKEN)):
-                        _ring(e, arguments, seat.pointer("done"))
+                        _ring(e, arguments, bell)
                 looks.set(e.integer(0))
             _pause(e, target)
             looks.set(looks.get() + 1)
@@ -176,7 +178,7 @@ def _settle(e: Emitter, job: _Record, target: Target) -> None:
                 _pause(e, target)
                 looks.set(looks.get() + 1)
             with e.when(e.swap_if(seat.place("state"), offered + TAKEN, offered + (TAKEN + AWAITED))):
-                _wait(e, job, seat.pointer("done"))
+                _wait(e, job, job.pointer("bell"))
 
 
 def _emit_work(e: Emitter) -> None:
