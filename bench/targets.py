@@ -20,6 +20,7 @@ class Target(NamedTuple):
 WEAK = (
     "depthwise",
     "few channels",
+    "one channel",
     "float64",
     "1-D",
     "3-D",
