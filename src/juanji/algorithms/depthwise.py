@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from juanji.algorithms import costs
-from juanji.algorithms.loops import NO_AXIS, Spatial
+from juanji.algorithms.loops import Spatial, three_axes
 from juanji.algorithms.packing import BiasPacking, pack_weights
 from juanji.algorithms.problem import Problem, Tables
 from juanji.jit.depthwise import DepthwiseCode, emit_depthwise, looped
@@ -70,7 +70,7 @@ def candidates(problem: Problem) -> Iterator[tuple[Depthwise, float]]:
     """Every tile that fits the registers, and its expected cycles."""
     if not accepts(problem):
         return
-    deep, high, wide = _axes(problem)
+    deep, high, wide = three_axes(problem.loops)
     vectors, row_macs = -(-problem.groups // problem.lanes), wide.out * problem.kernel * problem.groups
     for rows, columns in _shapes(problem):
         if rows > high.out or columns > wide.out:
@@ -87,7 +87,7 @@ def candidates(problem: Problem) -> Iterator[tuple[Depthwise, float]]:
 
 def _rolled(problem: Problem) -> bool:
     """Whether kernel rows are a loop: where registers do not hold the weights beside the sums."""
-    _, high, wide = _axes(problem)
+    _, high, wide = three_axes(problem.loops)
     return high.kernel * wide.kernel > min(MOST_HELD, problem.machine.registers - MOST_SUMS - 2)
 
 
@@ -104,7 +104,7 @@ def _shapes(problem: Problem) -> Iterable[tuple[int, int]]:
 
 def _small_tile(problem: Problem, rows: int, columns: int) -> float:
     """Cycles of a tile whose weights are held."""
-    deep, high, wide = _axes(problem)
+    deep, high, wide = three_axes(problem.loops)
     sums, taps = rows * columns, problem.kernel
     met = deep.kernel * _met(high, rows) * _met(wide, columns)
     converting = met if problem.dtypes.x != problem.dtypes.sum else 0
@@ -117,7 +117,7 @@ def _small_tile(problem: Problem, rows: int, columns: int) -> float:
 
 def _large_tile(problem: Problem, columns: int) -> float:
     """Cycles of a tile whose weights come from memory."""
-    deep, high, wide = axes = _axes(problem)
+    deep, high, wide = axes = three_axes(problem.loops)
     met, macs = _met(wide, columns), columns * wide.kernel
     converting = met if problem.dtypes.x != problem.dtypes.sum else 0
     arithmetic = (macs + converting) / costs.FMA_PER_CYCLE
@@ -136,7 +136,7 @@ def _reading(problem: Problem, rows: int, inside: bool) -> float:
 
     Neighbours in a vector of channels lie as many lines apart as there are vectors; where that is even, they share fewer sets.
     """
-    deep, high, wide = axes = _axes(problem)
+    deep, high, wide = axes = three_axes(problem.loops)
     vectors, machine = -(-problem.groups // problem.lanes), problem.machine
     first = deep.size * high.size * wide.size
     seen = deep.seen * high.seen if _clipped(axes) else 1.0
@@ -173,7 +173,7 @@ def _inner(axis: Spatial, count: int) -> int:
 
 def program(problem: Problem, schedule: Depthwise) -> Program:
     """The kernel of a schedule, and its arguments."""
-    deep, high, wide = axes = _axes(problem)
+    deep, high, wide = axes = three_axes(problem.loops)
     dtypes, epilogue, size = problem.dtypes, problem.epilogue, problem.bytes
     code = DepthwiseCode(
         x=dtypes.x,
@@ -219,10 +219,3 @@ def program(problem: Problem, schedule: Depthwise) -> Program:
         y_start=problem.y_start,
         goal=problem.goal,
     )
-
-
-def _axes(problem: Problem) -> tuple[Spatial, Spatial, Spatial]:
-    """Outer axis, rows and columns."""
-    *outer, wide = problem.loops.spatial
-    deep, high = (*[NO_AXIS] * (2 - len(outer)), *outer)
-    return deep, high, wide

@@ -144,3 +144,10 @@ def loops(contraction: Contraction) -> Loops:
             skipped.append((contraction.x.dimensions.index(x), skip))
     taps = contraction.taps and tuple(tuple(tap[i] for i in names) for tap in contraction.taps)
     return Loops(tuple(axes), taps, merged, tuple(skipped))
+
+
+def three_axes(loops: Loops) -> tuple[Spatial, Spatial, Spatial]:
+    """Outer axis, rows and columns of loops over up to three."""
+    *outer, wide = loops.spatial
+    deep, high = (*[NO_AXIS] * (2 - len(outer)), *outer)
+    return deep, high, wide

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from juanji.algorithms import costs
-from juanji.algorithms.loops import NO_AXIS, Spatial
+from juanji.algorithms.loops import Spatial, three_axes
 from juanji.algorithms.packing import BiasPacking, pack_weights
 from juanji.algorithms.problem import Problem, Tables, aligned
 from juanji.algorithms.splitting import shared
@@ -67,7 +67,7 @@ def candidates(problem: Problem) -> Iterator[tuple[Plane, float]]:
     """Every tile that fits the registers, and its expected cycles."""
     if not accepts(problem):
         return
-    deep, high, wide = _axes(problem)
+    deep, high, wide = three_axes(problem.loops)
     line = _line(problem)[1]
     longest = (int(PANEL * problem.machine.l1) // (line * deep.extent) - high.reach) // high.stride + 1
     if longest < 1:
@@ -102,7 +102,7 @@ def candidates(problem: Problem) -> Iterator[tuple[Plane, float]]:
 
 def _clipped(problem: Problem) -> bool:
     """Whether many taps meet only rows of zeros outside the array."""
-    _, high, _ = axes = _axes(problem)
+    _, high, _ = axes = three_axes(problem.loops)
     zeros = all(axis.boundary.constant and axis.boundary.value == 0 for axis in axes if axis.padded)
     return zeros and problem.kernel >= LARGE and high.seen < CLIPPED
 
@@ -122,18 +122,18 @@ def _copying(problem: Problem, wide: Spatial) -> float:
 
 def _held(problem: Problem) -> bool:
     """Whether registers hold the weights of a filter, beside the sums."""
-    return _axes(problem)[0].kernel == 1 and problem.kernel <= min(MOST_HELD, problem.machine.registers - MOST_SUMS - 4)
+    return three_axes(problem.loops)[0].kernel == 1 and problem.kernel <= min(MOST_HELD, problem.machine.registers - MOST_SUMS - 4)
 
 
 def finer(problem: Problem, schedule: Plane, items: int) -> Plane:
     """The schedule in about so many items: fewer planes in each."""
-    others = problem.batch * -(-_axes(problem)[1].out // schedule.band)
+    others = problem.batch * -(-three_axes(problem.loops)[1].out // schedule.band)
     return replace(schedule, share=min(schedule.share, shared(problem.groups, -(-items // others))))
 
 
 def program(problem: Problem, schedule: Plane) -> Program:
     """The kernel of a schedule, and its arguments."""
-    deep, high, wide = axes = _axes(problem)
+    deep, high, wide = axes = three_axes(problem.loops)
     dtypes, epilogue, size = problem.dtypes, problem.epilogue, problem.bytes
     code = PlaneCode(
         x=dtypes.x,
@@ -185,13 +185,6 @@ def program(problem: Problem, schedule: Plane) -> Program:
         y_start=problem.y_start,
         goal=problem.goal,
     )
-
-
-def _axes(problem: Problem) -> tuple[Spatial, Spatial, Spatial]:
-    """Outer axis, rows and columns."""
-    *outer, wide = problem.loops.spatial
-    deep, high = (*[NO_AXIS] * (2 - len(outer)), *outer)
-    return deep, high, wide
 
 
 def _line(problem: Problem) -> tuple[int, int]:

@@ -6,7 +6,8 @@ before `end`; scratch memory may still be as the items before `behind` left it, 
 """
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from juanji.jit.emit import I64, PTR, Emitter, Value
 
@@ -27,6 +28,15 @@ class Arguments:
 
     def __getitem__(self, name: str) -> Value:
         return self.values[name]
+
+
+@contextmanager
+def each_item(e: Emitter, a: Arguments) -> Iterator[Value]:
+    """The items of a call, one after the other; then, where outputs went past the caches, a fence for whoever reads them."""
+    with e.loop(a["begin"], a["end"]) as item:
+        yield item
+    with e.when(e.compare("ne", a["stream"], e.integer(0))):
+        e.fence()
 
 
 def pack(names: Sequence[str], values: Mapping[str, int]) -> Row:

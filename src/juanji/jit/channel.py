@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from juanji.exact import Narrowing
-from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.arguments import HEAD, Arguments, each_item
 from juanji.jit.chunks import chunk_behind, chunk_of
 from juanji.jit.elements import SCALARS, finish, multiply_add, transpose
 from juanji.jit.emit import I64, LINE, PTR, Emitter, Int, Type, Value, Var
@@ -82,10 +82,8 @@ def emit_channel(code: ChannelCode, target: Target) -> str:
     with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
         a = Arguments(e, row, code.names)
         held = chunk_behind(e, a, a["splits"])  # whose panel is filled: the shares of the features of one chunk follow each other
-        with e.loop(a["begin"], a["end"]) as item:
+        with each_item(e, a) as item:
             _item(e, code, a, item, held)
-        with e.when(e.compare("ne", a["stream"], e.integer(0))):
-            e.fence()
     if code.panel:
         line = Line(code.x, total, 1, True, code.axes)
         filler = line_filler if code.planar else transposing_filler if code.planar_x else pixel_filler

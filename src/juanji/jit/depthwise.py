@@ -16,15 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from juanji.exact import Narrowing
-from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.arguments import HEAD, Arguments, each_item
 from juanji.jit.elements import SCALARS, finish, multiply_add, read
 from juanji.jit.emit import PTR, Emitter, Int, Type, Value, Var
 from juanji.jit.ieee import ieee_mode
 from juanji.jit.target import Target
-from juanji.jit.zeros import again, finite
+from juanji.jit.zeros import finite, leaving_out
 
 MOST_STRAIGHT = 80  # multiply-adds of a kernel row in one straight piece of code
 
@@ -77,10 +78,8 @@ def emit_depthwise(code: DepthwiseCode, target: Target) -> str:
         a = Arguments(e, row, code.names)
         outside = e.stack(vector)
         e.store(e.splat(e.load(total, a["constants"] + a["outside"]), vector.lanes), outside)
-        with e.loop(a["begin"], a["end"]) as item:
+        with each_item(e, a) as item:
             _item(e, code, a, item, outside)
-        with e.when(e.compare("ne", a["stream"], e.integer(0))):
-            e.fence()
     return e.text()
 
 
@@ -236,15 +235,7 @@ def _finite(e: Emitter, code: DepthwiseCode, a: Arguments, first: Value, last: V
 
 def _rolled(e: Emitter, code: DepthwiseCode, a: Arguments, own: Own, place: Place, border: Border, sums: Sums) -> None:
     """acc[column] += Σ x[window] · w[tap], without those outside the array where nobody can tell."""
-    if border.clipped is None:
-        _rows(e, code, a, own, place, border, sums, clipped=False)
-        return
-    with e.when(border.clipped):
-        _rows(e, code, a, own, place, border, sums, clipped=True)
-    with again(e, list(sums.values()), border.clipped):
-        for acc in sums.values():
-            acc.set(own.start)
-        _rows(e, code, a, own, place, border, sums, clipped=False)
+    leaving_out(e, list(sums.values()), own.start, border.clipped, partial(_rows, e, code, a, own, place, border, sums))
 
 
 def looped(kernel: int, stride: int, dilation: int, columns: int) -> bool:

@@ -17,7 +17,7 @@ and rows (`map_line`) make one transform of both.
 
 from __future__ import annotations
 
-from juanji.jit.arguments import Arguments
+from juanji.jit.arguments import Arguments, each_item
 from juanji.jit.elements import SCALARS
 from juanji.jit.emit import I64, PTR, Emitter, Value
 from juanji.jit.fft_codes import FftCode
@@ -34,10 +34,8 @@ def emit_fft(code: FftCode, target: Target) -> str:
     tile = Tile(e, code)
     with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
         a = Arguments(e, row, code.names)
-        with e.loop(a["begin"], a["end"]) as item:
+        with each_item(e, a) as item:
             _item(tile, a, item)
-        with e.when(e.compare("ne", a["stream"], e.integer(0))):
-            e.fence()
     tile.columns_in()
     tile.columns_out()
     if code.features:

@@ -26,7 +26,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from juanji.jit import tiles
-from juanji.jit.arguments import Arguments
+from juanji.jit.arguments import Arguments, each_item
 from juanji.jit.chunks import chunk_of
 from juanji.jit.emit import I64, LINE, PTR, Emitter, Value, Var
 from juanji.jit.ieee import ieee_mode
@@ -43,11 +43,9 @@ def emit_matrix(code: MatrixCode, target: Target) -> str:
         a = Arguments(e, row, code.names)
         tiles.configure(e)
         held = e.var(I64, e.integer(-1))  # the chunk whose panel is filled: the shares of the features of one chunk follow each other
-        with e.loop(a["begin"], a["end"]) as item:
+        with each_item(e, a) as item:
             _item(e, code, a, item, held)
         tiles.release(e)
-        with e.when(e.compare("ne", a["stream"], e.integer(0))):
-            e.fence()
     if code.panel:
         emit_panel(e, code)
     return e.text()

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.arguments import HEAD, Arguments, each_item
 from juanji.jit.channel import fill_panel, of_group, store_squares
 from juanji.jit.elements import SCALARS, multiply_add, plus, read, transpose
 from juanji.jit.emit import I64, PTR, Emitter, Type, Value
@@ -64,10 +64,8 @@ def emit_outer(code: OuterCode, target: Target) -> str:
     e = Emitter(target.vector_bits, target.masks)
     with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
         a = Arguments(e, row, code.names)
-        with e.loop(a["begin"], a["end"]) as item:
+        with each_item(e, a) as item:
             _item(e, code, a, item)
-        with e.when(e.compare("ne", a["stream"], e.integer(0))):
-            e.fence()
     if code.panel:
         line = Line(code.x, SCALARS[code.total], 1, True, code.axes)
         filler = line_filler if code.planar else transposing_filler if code.planar_x else pixel_filler

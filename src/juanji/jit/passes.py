@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from juanji.exact import Narrowing
-from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.arguments import HEAD, Arguments, each_item
 from juanji.jit.elements import SCALARS, finish_line
 from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value
 from juanji.jit.ieee import ieee_mode
@@ -48,10 +48,8 @@ def emit_passes(code: PassCode, target: Target, item: Callable[[Emitter, Argumen
     e = Emitter(target.vector_bits, target.masks)
     with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
         a = Arguments(e, row, code.names)
-        with e.loop(a["begin"], a["end"]) as number:
+        with each_item(e, a) as number:
             item(e, a, number)
-        with e.when(e.compare("ne", a["stream"], e.integer(0))):
-            e.fence()
     return e.text()
 
 

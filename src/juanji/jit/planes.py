@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from juanji.exact import Narrowing
-from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.arguments import HEAD, Arguments, each_item
 from juanji.jit.elements import SCALARS, finish, multiply_add, read
 from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value, Var
 from juanji.jit.ieee import ieee_mode
 from juanji.jit.panels import parted
 from juanji.jit.target import Target
-from juanji.jit.zeros import again, finite
+from juanji.jit.zeros import finite, leaving_out
 
 MOST_UNROLLED = 320  # multiply-adds in one straight piece of code
 PARTED = (1, 2, 4)  # strides along a row whose phases are taken apart vector by vector
@@ -67,10 +67,8 @@ def emit_planes(code: PlaneCode, target: Target) -> str:
     e = Emitter(target.vector_bits, target.masks)
     with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
         a = Arguments(e, row, code.names)
-        with e.loop(a["begin"], a["end"]) as item:
+        with each_item(e, a) as item:
             _item(e, code, a, item)
-        with e.when(e.compare("ne", a["stream"], e.integer(0))):
-            e.fence()
     return e.text()
 
 
@@ -137,7 +135,7 @@ def _fill_row(e: Emitter, code: PlaneCode, a: Arguments, source: Value, goal: Va
     def several(i: Value, rest: Value | None = None) -> None:
         """A vector for each phase, of neighbours from element i on; the first `rest` of these."""
         at = source + i * size
-        counts = [None if rest is None else _at_most(e, rest - k * vector.lanes, vector.lanes) for k in range(stride)]
+        counts = [None if rest is None else e.most(e.least(rest - k * vector.lanes, vector.lanes), 0) for k in range(stride)]
         found = parted(e, [read(e, at + k * vector.lanes * size, code.x, vector, count) for k, count in enumerate(counts)])
         for phase, (part, way) in enumerate(zip(found, ways, strict=True)):
             to = way + (i // stride) * total.bytes
@@ -165,11 +163,6 @@ def _fill_row(e: Emitter, code: PlaneCode, a: Arguments, source: Value, goal: Va
             with e.loop(begin, stop) as i:
                 where = e.load(I64, a["map_w"] + (i - inner) * 8, 8)
                 e.store(read(e, source + where * size, code.x, total), place(i))
-
-
-def _at_most(e: Emitter, count: Value, most: int) -> Value:
-    """The nearest number from 0 to `most`."""
-    return e.most(e.least(count, most), 0)
 
 
 # The outputs ----------------------------------------------------------------------------------------------------------------
@@ -203,15 +196,7 @@ def _outputs(e: Emitter, code: PlaneCode, a: Arguments, feature: Value, first: V
                 here = corner + tap * (code.dilation[0] * a["high"] * a["line"])
                 _reduce(e, code, a, Tile(here, near, held, row if clipped else None), sums)
 
-        if allowed is None:
-            reduce(clipped=False)
-        else:
-            with e.when(allowed):
-                reduce(clipped=True)
-            with again(e, list(sums.values()), allowed):
-                for acc in sums.values():
-                    acc.set(bias)
-                reduce(clipped=False)
+        leaving_out(e, list(sums.values()), bias, allowed, reduce)
         _finish(e, code, a, goal + d * a["ys_d"] + h * a["ys_h"] + w * (code.step * Type(SCALARS[code.y]).bytes), sums)
 
 

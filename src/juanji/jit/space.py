@@ -18,7 +18,7 @@ import itertools
 from dataclasses import dataclass
 
 from juanji.exact import Narrowing
-from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.arguments import HEAD, Arguments, each_item
 from juanji.jit.elements import SCALARS, finish_line, multiply_add
 from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value, Var
 from juanji.jit.ieee import ieee_mode
@@ -73,10 +73,8 @@ def emit_space(code: SpaceCode, target: Target) -> str:
     e = Emitter(target.vector_bits, target.masks)
     with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
         a = Arguments(e, row, code.names)
-        with e.loop(a["begin"], a["end"]) as item:
+        with each_item(e, a) as item:
             _item(e, code, a, item)
-        with e.when(e.compare("ne", a["stream"], e.integer(0))):
-            e.fence()
     line = Line(code.x, SCALARS[code.total], code.stride[1], code.unit_x, code.outer + 2)
     line_filler(e, line, code.names)
     return e.text()

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from juanji.exact import Narrowing
-from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.arguments import HEAD, Arguments, each_item
 from juanji.jit.channel import fill_lines, store_squares
 from juanji.jit.chunks import chunk_behind
 from juanji.jit.elements import SCALARS, finish, transpose
@@ -109,7 +109,7 @@ def emit_winograd(code: WinogradCode, target: Target) -> str:
         if not code.panel:
             _constants(e, code, a)
         held = chunk_behind(e, a, a["splits"], a["groups"])  # whose tiles are transformed: its groups and shares of features follow
-        with e.loop(a["begin"], a["end"]) as item:
+        with each_item(e, a) as item:
             rest, split = e.divide(item, a["splits"])
             number, group = e.divide(rest, a["groups"])
             chunk = _chunk(e, code, a, number)
@@ -119,8 +119,6 @@ def emit_winograd(code: WinogradCode, target: Target) -> str:
             blocks = split * a["split"], e.least((split + 1) * a["split"], a["blocks_f"])
             _multiply(e, code, a, chunk, group, blocks)
             _store(e, code, a, chunk, group, blocks)
-        with e.when(e.compare("ne", a["stream"], e.integer(0))):
-            e.fence()
     if code.panel:
         filler = transposing_filler if code.planar_x else pixel_filler
         filler(e, Line(code.x, total, 1, True, code.axes), code.names)

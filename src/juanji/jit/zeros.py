@@ -7,8 +7,7 @@ sum that came out as −0, which is rare, is summed again with all taps. With bo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 from juanji.jit.emit import I1, Emitter, Int, Type, Value, Var
 
@@ -23,16 +22,30 @@ def finite(e: Emitter, weights: Value, count: Int, vector: Type) -> Value:
     return _not(e, _some(e, bad.get()))
 
 
-@contextmanager
-def again(e: Emitter, sums: Sequence[Var], clipped: Value) -> Iterator[None]:
-    """What is to be done with all taps, after it was done without some where `clipped` says that this was allowed."""
+def leaving_out(e: Emitter, sums: Sequence[Var], start: Value, allowed: Value | None, reduce: Callable[[bool], None]) -> None:
+    """Sums that begin with `start`, by `reduce`, which is told whether to leave out taps.
+
+    allowed: whether that may be tried, as `finite` says of weights; None where no tap is ever left out.
+    """
+    if allowed is None:
+        reduce(False)
+        return
+    with e.when(allowed):
+        reduce(True)
+    with e.when(e.arith("or", _not(e, allowed), _negative_zero(e, sums))):
+        for acc in sums:
+            acc.set(start)
+        reduce(False)
+
+
+def _negative_zero(e: Emitter, sums: Sequence[Var]) -> Value:
+    """Whether some sum came out as −0."""
     bits = sums[0].type.bits
     sign = e.const(sums[0].type.of(f"i{bits}"), -1 << (bits - 1))
     found, *others = (e.compare("eq", e.convert("bitcast", acc.get(), f"i{bits}"), sign) for acc in sums)
     for other in others:
         found = e.arith("or", found, other)
-    with e.when(e.arith("or", _not(e, clipped), _some(e, found))):
-        yield
+    return _some(e, found)
 
 
 def _some(e: Emitter, lanes: Value) -> Value:
