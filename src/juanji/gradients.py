@@ -139,7 +139,7 @@ def conv_grad_input(
         "algorithm": algorithm, "precision": precision,
     }  # fmt: skip
     shape = _shape("input_shape", input_shape)
-    chosen = met(_grad_input, (shape, w.shape, dy.shape, w.dtype, dy.dtype), options)
+    chosen = met(_gradient, ("x", shape, w.shape, dy.shape, dy.dtype, w.dtype), options)
     single = dy.ndim == len(chosen.spec.size) + 1
     dx = chosen(dy[None], w, out=batched(out), threads=threads) if single else chosen(dy, w, out=out, threads=threads)
     return dx[0] if single else dx
@@ -181,7 +181,7 @@ def conv_grad_weight(
         "algorithm": algorithm, "precision": precision,
     }  # fmt: skip
     shape = _shape("weight_shape", weight_shape)
-    chosen = met(_grad_weight, (x.shape, shape, dy.shape, x.dtype, dy.dtype), options)
+    chosen = met(_gradient, ("w", x.shape, shape, dy.shape, x.dtype, dy.dtype), options)
     if x.ndim == len(chosen.spec.size) + 1:
         x, dy = x[None], dy[None]
     return chosen(x, dy, out=out, threads=threads)
@@ -243,36 +243,27 @@ def _per_site(dy: Array, sites: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 # From arguments to plans ------------------------------------------------------------------------------------------------
 
 
-def _grad_input(
-    shape: Any, w_shape: Any, dy_shape: Any, w_dtype: Any, dy_dtype: Any, *,
+def _gradient(
+    produces: str, x_shape: Any, w_shape: Any, dy_shape: Any, first: Any, second: Any, *,
     sharing: Any, out_dtype: Any, algorithm: str, precision: str, **options: Any,
 ) -> AnyPlan:  # fmt: skip
-    check_operand("dy", dy_shape, dy_dtype)
-    check_operand("w", w_shape, w_dtype)
-    if len(dy_shape) == spatial_axes(w_shape, sharing) + 1:
-        shape, dy_shape = (1, *shape), (1, *dy_shape)
-    spec = _checked(describe(shape, w_shape, sharing=sharing, **options), dy_shape, f"input_shape (={shape})")
-    of = choose_dtypes(dy_dtype, w_dtype, None if out_dtype is None else parse_dtype("out_dtype", out_dtype))
-    return plan_for(replace(spec, dtypes=Dtypes(of.y, of.w, of.sum, of.x)), algorithm, precision, "x")
-
-
-def _grad_weight(
-    x_shape: Any, shape: Any, dy_shape: Any, x_dtype: Any, dy_dtype: Any, *,
-    sharing: Any, out_dtype: Any, algorithm: str, precision: str, **options: Any,
-) -> AnyPlan:  # fmt: skip
-    check_operand("x", x_shape, x_dtype)
-    check_operand("dy", dy_shape, dy_dtype)
-    if len(x_shape) == spatial_axes(shape, sharing) + 1:
-        x_shape, dy_shape = (1, *x_shape), (1, *dy_shape)
-    spec = _checked(describe(x_shape, shape, sharing=sharing, **options), dy_shape, f"weight_shape (={shape})")
-    of = choose_dtypes(x_dtype, dy_dtype, None if out_dtype is None else parse_dtype("out_dtype", out_dtype))
-    return plan_for(check_sums(replace(spec, dtypes=Dtypes(of.x, of.y, of.sum, of.w))), algorithm, precision, "w")
-
-
-def _checked(spec: Convolution, dy_shape: tuple[int, ...], given: str) -> Convolution:
-    if spec.y_shape != dy_shape:
-        raise ShapeError(f"dy has shape {dy_shape}, but {given} with these arguments gives an output of shape {spec.y_shape}")
-    return spec
+    """The plan of the gradient in "x", which reads dy and w, or in "w", which reads x and dy; first, second: these operands' types."""
+    shapes = {"x": x_shape, "w": w_shape, "dy": dy_shape}
+    read = ("dy", "w") if produces == "x" else ("x", "dy")
+    for name, dtype in zip(read, (first, second), strict=True):
+        check_operand(name, shapes[name], dtype)
+    if len(x_shape) != len(dy_shape):
+        x_name = "input_shape" if produces == "x" else "x of shape"
+        raise ShapeError(f"dy of shape {dy_shape} must have as many axes as {x_name} {x_shape}: a batch in both, or in neither")
+    single = len(dy_shape) == spatial_axes(w_shape, sharing) + 1
+    spec = describe((1, *x_shape) if single else x_shape, w_shape, sharing=sharing, **options)
+    y_shape = spec.y_shape[1:] if single else spec.y_shape
+    if y_shape != dy_shape:
+        given = f"input_shape (={x_shape})" if produces == "x" else f"weight_shape (={w_shape})"
+        raise ShapeError(f"dy has shape {dy_shape}, but {given} with these arguments gives an output of shape {y_shape}")
+    of = choose_dtypes(first, second, None if out_dtype is None else parse_dtype("out_dtype", out_dtype))
+    dtypes = Dtypes(of.y, of.w, of.sum, of.x) if produces == "x" else Dtypes(of.x, of.y, of.sum, of.w)
+    return plan_for(check_sums(replace(spec, dtypes=dtypes), produces), algorithm, precision, produces)
 
 
 def transposed_plan(
