@@ -148,7 +148,7 @@ def test_every_operator_is_checked() -> None:
     assert {type(op).__name__ for op, _ in CASES} | {"Unpool"} == {name for name, kind in OPERATORS.items() if kind.__module__ in HOME}
 
 
-HOME = {f"juanji.nn.{module}" for module in ("ops", "pools", "norms", "moves")}
+HOME = {f"juanji.nn.{module}" for module in ("layers", "activations", "joins", "pools", "norms", "moves")}
 
 
 @pytest.mark.parametrize(("op", "shapes"), CASES, ids=IDS)

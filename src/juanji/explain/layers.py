@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from juanji.errors import ArgumentError, ShapeError
 from juanji.explain.receptive import receptive_field
 from juanji.nn.graph import Graph
+from juanji.nn.layers import Conv, ConvTranspose, Dense
 from juanji.nn.nodes import Node
 from juanji.nn.operator import Operator, Shape
-from juanji.nn.ops import Conv, ConvTranspose, Dense
 
 
 @dataclass(frozen=True)

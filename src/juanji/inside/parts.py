@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from juanji.errors import ArgumentError
+from juanji.nn.activations import Sigmoid, Softmax
 from juanji.nn.graph import Graph, InputShape
 from juanji.nn.inference.fusing import folded
+from juanji.nn.layers import Conv, ConvTranspose, Dense
 from juanji.nn.nodes import Node
 from juanji.nn.operator import Operator
-from juanji.nn.ops import Conv, ConvTranspose, Dense, Sigmoid, Softmax
 
 
 def until(net: Graph, layer: str, *, light: bool = False) -> Graph:

@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from juanji.nn.activations import GELU, LeakyReLU, ReLU, ReLU6, SiLU
+from juanji.nn.layers import Conv, ConvTranspose
 from juanji.nn.operator import Array, Back, Operator
 from juanji.nn.operators.arithmetic import ELU, PReLU
-from juanji.nn.ops import GELU, Conv, ConvTranspose, LeakyReLU, ReLU, ReLU6, SiLU
 from juanji.nn.tape import Rule
 
 RECTIFIERS: tuple[type[Operator], ...] = (ReLU, ReLU6, LeakyReLU, PReLU, ELU, SiLU, GELU)

@@ -4,8 +4,11 @@ from importlib import import_module
 from typing import Any
 
 from juanji.nn import losses, models, operator
+from juanji.nn.activations import GELU, HardSigmoid, LeakyReLU, ReLU, ReLU6, Sigmoid, SiLU, Softmax, Tanh
 from juanji.nn.graph import Graph, Sequential, load
 from juanji.nn.initial import Fill, Given, Glorot, He, Normal
+from juanji.nn.joins import Add, Concatenate, Multiply
+from juanji.nn.layers import Conv, ConvTranspose, Dense, Filter
 from juanji.nn.losses import huber, sigmoid_cross_entropy, softmax_cross_entropy, squared_error
 from juanji.nn.moves import Constant, Crop, Flatten, Pad, Reshape, Resize
 from juanji.nn.nodes import Input, Node
@@ -44,24 +47,6 @@ from juanji.nn.operators.recurrent import GRU, LSTM
 from juanji.nn.operators.reductions import Reduce
 from juanji.nn.operators.resampling import Resample
 from juanji.nn.operators.response_norm import LocalResponseNorm
-from juanji.nn.ops import (
-    GELU,
-    Add,
-    Concatenate,
-    Conv,
-    ConvTranspose,
-    Dense,
-    Filter,
-    HardSigmoid,
-    LeakyReLU,
-    Multiply,
-    ReLU,
-    ReLU6,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Tanh,
-)
 from juanji.nn.pools import AdaptivePool, AvgPool, GlobalPool, LpPool, MaxPool, PyramidPool, Unpool, WeightedPool
 from juanji.nn.predicting import Prediction, predict
 from juanji.nn.preprocessing import Preprocessing

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from juanji.errors import ShapeError
+from juanji.nn.activations import Sigmoid, Softmax, sigmoid
 from juanji.nn.graph import Graph, InputShape
-from juanji.nn.ops import Sigmoid, Softmax, sigmoid
 from juanji.nn.preprocessing import BYTES, Preprocessing
 
 Array = npt.NDArray[Any]

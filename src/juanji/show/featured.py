@@ -13,7 +13,7 @@ from juanji.errors import ArgumentError, ShapeError
 from juanji.explain.arguments import by
 from juanji.inside.inputs import one_input, picture_of
 from juanji.nn.graph import Graph
-from juanji.nn.ops import Conv
+from juanji.nn.layers import Conv
 from juanji.show.panels import Panels
 from juanji.show.stages import with_maps
 from juanji.show.theme import shades

@@ -9,11 +9,13 @@ from typing import Any
 import numpy.typing as npt
 
 from juanji.errors import ArgumentError
+from juanji.nn.activations import GELU, Activated, HardSigmoid, SiLU
 from juanji.nn.graph import Graph
+from juanji.nn.joins import Add, Concatenate
+from juanji.nn.layers import Conv, ConvTranspose
 from juanji.nn.norms import BatchNorm, Dropout
 from juanji.nn.operator import Operator, Shape
 from juanji.nn.operators.arithmetic import ELU, PReLU
-from juanji.nn.ops import GELU, Activated, Add, Concatenate, Conv, ConvTranspose, HardSigmoid, SiLU
 
 Array = npt.NDArray[Any]
 

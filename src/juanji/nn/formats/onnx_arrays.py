@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from juanji.nn import ops
+from juanji.nn import activations, joins, layers
 from juanji.nn.formats import onnx_folding
 from juanji.nn.formats.onnx_building import Call, Known, Value
 from juanji.nn.moves import Flatten, Pad, Reshape
@@ -34,10 +34,10 @@ def gemm(call: Call) -> Values:
         arrays = {"weight": weight}
         if isinstance(c, Known):
             arrays["bias"] = np.broadcast_to(_scaled(c.array.reshape(-1), beta), len(weight)).copy()
-        return call.emit(ops.Dense(len(weight), bias=None if c is None else 0.0), x, arrays=arrays)
+        return call.emit(layers.Dense(len(weight), bias=None if c is None else 0.0), x, arrays=arrays)
     right = call.step(layouts.Transpose((1, 0)), b) if call.setting("transB", 0) else b
     product = _times(call, call.step(arithmetic.MatMul(), x, right), alpha)
-    return (product,) if c is None else call.emit(ops.Add(), product, _times(call, c, beta))
+    return (product,) if c is None else call.emit(joins.Add(), product, _times(call, c, beta))
 
 
 def _scaled(array: Any, factor: float) -> Any:
@@ -47,13 +47,13 @@ def _scaled(array: Any, factor: float) -> Any:
 def _times(call: Call, value: Value, factor: float) -> Value:
     if factor == 1:
         return value
-    return call.step(ops.Multiply(), value, Known(np.array(factor, np.float32), f"{call.node.name}/factor", stored=False))
+    return call.step(joins.Multiply(), value, Known(np.array(factor, np.float32), f"{call.node.name}/factor", stored=False))
 
 
 def matmul(call: Call) -> Values:
     a, b = call.value(0), call.value(1)
     if isinstance(b, Known) and b.array.ndim == 2 and a.shape is not None and len(a.shape) == 2:
-        return call.emit(ops.Dense(b.array.shape[1], bias=None), a, arrays={"weight": b.array.T})
+        return call.emit(layers.Dense(b.array.shape[1], bias=None), a, arrays={"weight": b.array.T})
     return call.emit(arithmetic.MatMul(), a, b)
 
 
@@ -92,8 +92,8 @@ def divide(call: Call) -> Values:
 
 
 def mean(call: Call) -> Values:
-    total, *_ = call.steps(ops.Add(), *call.values())
-    return call.emit(ops.Multiply(), total, Known(np.array(1 / len(call.inputs), np.float32), f"{call.node.name}/share", stored=False))
+    total, *_ = call.steps(joins.Add(), *call.values())
+    return call.emit(joins.Multiply(), total, Known(np.array(1 / len(call.inputs), np.float32), f"{call.node.name}/share", stored=False))
 
 
 def clip(call: Call) -> Values:
@@ -103,13 +103,13 @@ def clip(call: Call) -> Values:
         low, high = (float(call.known(i, "limits").reshape(-1)[0]) if call.has(i) else None for i in (1, 2))
     low, high = (None if limit is None or abs(limit) >= 3.4e38 else float(limit) for limit in (low, high))
     if low == 0 and high in (None, 6):
-        return call.emit(ops.ReLU() if high is None else ops.ReLU6(), call.value())
+        return call.emit(activations.ReLU() if high is None else activations.ReLU6(), call.value())
     return call.emit(arithmetic.Clip(low, high), call.value())
 
 
 def softmax(call: Call) -> Values:
     """Along an axis; before operator set 13 over that axis and all after it, laid out in a row."""
-    kind = ops.Softmax if call.node.kind == "Softmax" else arithmetic.LogSoftmax
+    kind = activations.Softmax if call.node.kind == "Softmax" else arithmetic.LogSoftmax
     axis = call.setting("axis", -1 if call.opset >= 13 else 1)
     if call.opset >= 13 or axis == -1:
         return call.emit(kind(axis), call.value())
@@ -124,8 +124,8 @@ def softmax(call: Call) -> Values:
 def swish(call: Call) -> Values:
     alpha = call.setting("alpha", 1.0)
     if alpha == 1:
-        return call.emit(ops.SiLU(), call.value())
-    return call.emit(ops.Multiply(), call.value(), call.step(ops.Sigmoid(), _times(call, call.value(), alpha)))
+        return call.emit(activations.SiLU(), call.value())
+    return call.emit(joins.Multiply(), call.value(), call.step(activations.Sigmoid(), _times(call, call.value(), alpha)))
 
 
 def shrink(call: Call) -> Operator:
@@ -135,7 +135,7 @@ def shrink(call: Call) -> Operator:
 
 def gelu(call: Call) -> Values:
     call.expect("approximate", "none", "tanh")
-    return call.emit(ops.GELU(call.setting("approximate", "none") == "tanh"), call.value())
+    return call.emit(activations.GELU(call.setting("approximate", "none") == "tanh"), call.value())
 
 
 def cast(call: Call) -> Values:
@@ -194,13 +194,13 @@ def reduce(kind: str, since: int = 18) -> Callable[[Call], Values]:
 def _composed(call: Call, kind: str, axes: list[int] | None, keep: bool) -> Values:
     x = call.value()
     if kind == "sum_square":
-        return call.emit(Reduce("sum", axes or None, keep), call.step(ops.Multiply(), x, x))
+        return call.emit(Reduce("sum", axes or None, keep), call.step(joins.Multiply(), x, x))
     if kind == "log_sum":
         return call.emit(arithmetic.Function("log"), call.step(Reduce("sum", axes or None, keep), x))
     most = call.step(Reduce("max", axes or None), x)  # no power of e is larger than 1
     powers = call.step(arithmetic.Function("exp"), call.step(arithmetic.Subtract(), x, most))
     logs = call.step(arithmetic.Function("log"), call.step(Reduce("sum", axes or None, keep), powers))
-    return call.emit(ops.Add(), logs, most if keep else call.step(layouts.DropAxes(axes or None), most))
+    return call.emit(joins.Add(), logs, most if keep else call.step(layouts.DropAxes(axes or None), most))
 
 
 def lp_normalisation(call: Call) -> Values:
@@ -285,7 +285,7 @@ def gather(call: Call) -> Values:
 
 def concat(call: Call) -> Values:
     axis = call.optional("axis")
-    return call.emit(ops.Concatenate(1 if axis is None else int(axis)), *call.values())
+    return call.emit(joins.Concatenate(1 if axis is None else int(axis)), *call.values())
 
 
 def pad(call: Call) -> Values:

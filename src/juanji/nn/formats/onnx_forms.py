@@ -9,7 +9,7 @@ import numpy as np
 
 from juanji import boundary as boundaries
 from juanji.describe import Activation, parse_boundaries, parse_padding, per_axis
-from juanji.nn import moves, norms, ops, pools
+from juanji.nn import activations, joins, layers, moves, norms, pools
 from juanji.nn.formats.onnx_writing import Place
 from juanji.nn.operator import Operator, Run, Shape
 from juanji.nn.operators import arithmetic, layouts, recurrent, reductions, resampling, response_norm
@@ -60,11 +60,11 @@ def _bias(place: Place) -> tuple[str, ...]:
 
 def conv(place: Place) -> Names:
     op, (shape,) = place.op, place.shapes
-    assert isinstance(op, ops.Conv | ops.Filter)
-    own = op if isinstance(op, ops.Conv) else ops.depthwise(op, shape[1], len(shape) - 2)
+    assert isinstance(op, layers.Conv | layers.Filter)
+    own = op if isinstance(op, layers.Conv) else layers.depthwise(op, shape[1], len(shape) - 2)
     if own.sharing != "shared":
         raise place.refuse(f"it has no {own.sharing} weights")
-    spec = ops.conv_spec(own, shape)
+    spec = layers.conv_spec(own, shape)
     x, sides = place.inputs[0], spec.padding
     modes = parse_boundaries(own.boundary, len(sides))
     if any(mode != boundaries.ZERO for mode in modes):
@@ -79,8 +79,8 @@ def conv(place: Place) -> Names:
 
 def conv_transpose(place: Place) -> Names:
     op, (shape,) = place.op, place.shapes
-    assert isinstance(op, ops.ConvTranspose)
-    spec = ops.transposed_spec(op, shape)
+    assert isinstance(op, layers.ConvTranspose)
+    spec = layers.transposed_spec(op, shape)
     if any(mode != boundaries.ZERO for mode in parse_boundaries(op.boundary, len(spec.kernel))):
         raise place.refuse(f"it has no boundary {op.boundary}")
     (y,) = place.give(
@@ -131,7 +131,7 @@ def weighted_pool(place: Place) -> Names:
     weights = np.asarray(window_weights(op.weights, Pooling(op.axes(shape), "weighted", 1, 1, "channels_first", "float32")), np.float32)
     common = (op.size, settings["strides"], op.padding, op.dilation)
     ones = np.ones((1, 1, *shape[2:]), np.float32)
-    below = ops.Conv(1, *common, bias=None).forward({"weight": weights[None, None]}, ones, run=Run())[0]
+    below = layers.Conv(1, *common, bias=None).forward({"weight": weights[None, None]}, ones, run=Run())[0]
     kernel = place.number("weight", np.broadcast_to(weights, (shape[1], 1, *weights.shape)))
     (y,) = place.give("Conv", place.inputs[0], kernel, group=shape[1], **settings)
     return [place.step("Div", y, place.number("inside", below))]
@@ -256,7 +256,7 @@ def silu(place: Place) -> Names:
 
 def gelu(place: Place) -> Names:
     op = place.op
-    assert isinstance(op, ops.GELU)
+    assert isinstance(op, activations.GELU)
     return place.give("Gelu", *place.inputs, approximate="tanh" if op.approximate else "none")
 
 
@@ -408,24 +408,24 @@ def resize(place: Place) -> Names:
 
 
 FORMS: dict[type[Operator], Callable[[Place], Names]] = {
-    ops.Conv: conv,
-    ops.ConvTranspose: conv_transpose,
-    ops.Filter: conv,
-    ops.Dense: dense,
-    ops.ReLU: simple("Relu"),
-    ops.ReLU6: clip,
-    ops.LeakyReLU: lambda place: place.give("LeakyRelu", *place.inputs, alpha=getattr(place.op, "slope", 0.01)),
-    ops.Sigmoid: simple("Sigmoid"),
-    ops.Tanh: simple("Tanh"),
-    ops.HardSigmoid: lambda place: place.give(
+    layers.Conv: conv,
+    layers.ConvTranspose: conv_transpose,
+    layers.Filter: conv,
+    layers.Dense: dense,
+    activations.ReLU: simple("Relu"),
+    activations.ReLU6: clip,
+    activations.LeakyReLU: lambda place: place.give("LeakyRelu", *place.inputs, alpha=getattr(place.op, "slope", 0.01)),
+    activations.Sigmoid: simple("Sigmoid"),
+    activations.Tanh: simple("Tanh"),
+    activations.HardSigmoid: lambda place: place.give(
         "HardSigmoid", *place.inputs, alpha=getattr(place.op, "slope", 0.0), beta=getattr(place.op, "offset", 0.0)
     ),
-    ops.SiLU: silu,
-    ops.GELU: gelu,
-    ops.Softmax: simple("Softmax", "axis"),
-    ops.Add: add,
-    ops.Multiply: simple("Mul"),
-    ops.Concatenate: simple("Concat", "axis"),
+    activations.SiLU: silu,
+    activations.GELU: gelu,
+    activations.Softmax: simple("Softmax", "axis"),
+    joins.Add: add,
+    joins.Multiply: simple("Mul"),
+    joins.Concatenate: simple("Concat", "axis"),
     pools.MaxPool: pool,
     pools.AvgPool: pool,
     pools.LpPool: pool,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from juanji.nn import ops, pools
+from juanji.nn import layers, pools
 from juanji.nn.formats.onnx_building import Call, Flowing, Known, NeedsShapes, Value
 from juanji.nn.formats.onnx_files import Array
 from juanji.nn.moves import Resize
@@ -63,7 +63,7 @@ def _weights(call: Call) -> tuple[Array, dict[str, Array], float | None]:
 def conv(call: Call) -> Values:
     weight, arrays, bias = _weights(call)
     n = weight.ndim - 2
-    op = ops.Conv(
+    op = layers.Conv(
         weight.shape[0], weight.shape[2:], _per_axis(call, "strides", n), _padding(call, n), _per_axis(call, "dilations", n),
         call.setting("group", 1), bias=bias,
     )  # fmt: skip
@@ -76,7 +76,7 @@ def conv_transpose(call: Call) -> Values:
     strides, dilations = _per_axis(call, "strides", n), _per_axis(call, "dilations", n)
     extra = _per_axis(call, "output_padding", n, 0)
     sides, extra = _transposed_sides(call, weight.shape[2:], strides, dilations, extra)
-    op = ops.ConvTranspose(weight.shape[1] * groups, weight.shape[2:], strides, sides, extra, dilations, groups, bias=bias)
+    op = layers.ConvTranspose(weight.shape[1] * groups, weight.shape[2:], strides, sides, extra, dilations, groups, bias=bias)
     return call.emit(op, call.value(), arrays=arrays)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from juanji.nn import ops
+from juanji.nn import activations, joins
 from juanji.nn.formats import onnx_arrays as arrays
 from juanji.nn.formats import onnx_layers as layers
 from juanji.nn.formats.onnx_building import Call, Value
@@ -38,27 +38,27 @@ TRANSLATORS: dict[str, Callable[[Call], tuple[Value, ...]]] = {
     "Clip": arrays.clip,
     "Elu": arrays.one(lambda call: arithmetic.ELU(call.setting("alpha", 1.0))),
     "Gelu": arrays.gelu,
-    "HardSigmoid": arrays.one(lambda call: ops.HardSigmoid(call.setting("alpha", 0.2), call.setting("beta", 0.5))),
+    "HardSigmoid": arrays.one(lambda call: activations.HardSigmoid(call.setting("alpha", 0.2), call.setting("beta", 0.5))),
     "HardSwish": arrays.function("hard_swish"),
-    "LeakyRelu": arrays.one(lambda call: ops.LeakyReLU(call.setting("alpha", 0.01))),
+    "LeakyRelu": arrays.one(lambda call: activations.LeakyReLU(call.setting("alpha", 0.01))),
     "LogSoftmax": arrays.softmax,
     "Mish": arrays.function("mish"),
     "PRelu": arrays.many(arithmetic.PReLU),
-    "Relu": arrays.one(ops.ReLU),
+    "Relu": arrays.one(activations.ReLU),
     "Selu": arrays.one(
         lambda call: arithmetic.ELU(call.setting("alpha", 1.6732631921768188), call.setting("gamma", 1.0507010221481323))
     ),
     "Shrink": arrays.one(arrays.shrink),
-    "Sigmoid": arrays.one(ops.Sigmoid),
+    "Sigmoid": arrays.one(activations.Sigmoid),
     "Softmax": arrays.softmax,
     "Softplus": arrays.function("softplus"),
     "Softsign": arrays.function("softsign"),
     "Swish": arrays.swish,
-    "Tanh": arrays.one(ops.Tanh),
+    "Tanh": arrays.one(activations.Tanh),
     "ThresholdedRelu": arrays.one(lambda call: arithmetic.Threshold(call.setting("alpha", 1.0))),
     # Arithmetic
     "Abs": arrays.function("abs"),
-    "Add": arrays.many(ops.Add),
+    "Add": arrays.many(joins.Add),
     "Ceil": arrays.function("ceil"),
     "Cos": arrays.function("cos"),
     "Div": arrays.divide,
@@ -69,7 +69,7 @@ TRANSLATORS: dict[str, Callable[[Call], tuple[Value, ...]]] = {
     "Max": arrays.many(arithmetic.Maximum),
     "Mean": arrays.mean,
     "Min": arrays.many(arithmetic.Minimum),
-    "Mul": arrays.many(ops.Multiply),
+    "Mul": arrays.many(joins.Multiply),
     "Neg": arrays.function("negative"),
     "Pow": arrays.many(arithmetic.Power),
     "Reciprocal": arrays.function("reciprocal"),
@@ -87,7 +87,7 @@ TRANSLATORS: dict[str, Callable[[Call], tuple[Value, ...]]] = {
     "Sin": arrays.function("sin"),
     "Sqrt": arrays.function("sqrt"),
     "Sub": arrays.many(arithmetic.Subtract),
-    "Sum": arrays.many(ops.Add),
+    "Sum": arrays.many(joins.Add),
     # Layouts
     "Cast": arrays.cast,
     "Concat": arrays.concat,

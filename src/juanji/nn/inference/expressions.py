@@ -14,10 +14,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from juanji.elementwise import ACTIVATIONS, Tree
+from juanji.nn.activations import Activated, sigmoid
 from juanji.nn.inference.stages import Stage
+from juanji.nn.joins import Add, Multiply
 from juanji.nn.norms import BatchNorm
 from juanji.nn.operator import Array, Operator, Parameters, Run, Shape
-from juanji.nn.ops import Activated, Add, Multiply, sigmoid
 
 MOST_ARRAYS = 2
 FUNCTIONS: dict[str, Any] = {

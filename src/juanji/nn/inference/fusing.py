@@ -18,14 +18,16 @@ from typing import Any
 
 import numpy as np
 
+from juanji.nn.activations import Activated, ReLU
 from juanji.nn.inference.expressions import Scaled, ScaledChannels, expressed, normalising
 from juanji.nn.inference.stages import Stage
+from juanji.nn.joins import Add, Multiply
+from juanji.nn.layers import Conv, ConvTranspose, Dense
 from juanji.nn.moves import Constant
 from juanji.nn.nodes import Node
 from juanji.nn.norms import BatchNorm, Dropout
 from juanji.nn.operator import Array, Operator, Shape
 from juanji.nn.operators.arithmetic import Divide, Subtract
-from juanji.nn.ops import Activated, Add, Conv, ConvTranspose, Dense, Multiply, ReLU
 
 Linear = Conv | ConvTranspose | Dense
 

@@ -17,13 +17,15 @@ import numpy as np
 from juanji import elementwise
 from juanji.convolution import plan
 from juanji.gradients import transposed_plan
+from juanji.nn.activations import Activated, HardSigmoid, ReLU, ReLU6, SiLU
 from juanji.nn.inference.expressions import Expression, ScaledChannels, normalising
 from juanji.nn.inference.rows import ByRows, ExpressionRows, MaxPoolRows, conv_rows
 from juanji.nn.inference.stages import Stage
+from juanji.nn.joins import Add, Concatenate, Multiply
+from juanji.nn.layers import Conv, ConvTranspose, Dense
 from juanji.nn.moves import Constant, Flatten, Reshape, Resize
 from juanji.nn.norms import BatchNorm
 from juanji.nn.operator import Array, Run, Shape
-from juanji.nn.ops import Activated, Add, Concatenate, Conv, ConvTranspose, Dense, HardSigmoid, Multiply, ReLU, ReLU6, SiLU
 from juanji.nn.pools import AvgPool, GlobalPool, LpPool, MaxPool
 from juanji.pooling import planned
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from juanji.nn.activations import ReLU, Sigmoid
 from juanji.nn.graph import Graph, Sequential
+from juanji.nn.joins import Concatenate
+from juanji.nn.layers import Conv, Dense
 from juanji.nn.moves import Flatten, Resize
 from juanji.nn.nodes import Input
 from juanji.nn.norms import Dropout
 from juanji.nn.operator import Operator, Shape
-from juanji.nn.ops import Concatenate, Conv, Dense, ReLU, Sigmoid
 from juanji.nn.pools import MaxPool
 from juanji.nn.preprocessing import IMAGENET, Preprocessing
 

@@ -5,11 +5,13 @@ MobileNetV2 (Sandler et al. 2018) with torchvision's names of layers, EfficientN
 
 from __future__ import annotations
 
+from juanji.nn.activations import ReLU6
 from juanji.nn.graph import Graph
+from juanji.nn.joins import Add
+from juanji.nn.layers import Conv, Dense
 from juanji.nn.nodes import Input
 from juanji.nn.norms import BatchNorm, Dropout
 from juanji.nn.operator import Shape, Symbol
-from juanji.nn.ops import Add, Conv, Dense, ReLU6
 from juanji.nn.pools import GlobalPool
 from juanji.nn.preprocessing import IMAGENET, Preprocessing
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from juanji.nn.activations import ReLU
 from juanji.nn.graph import Graph
+from juanji.nn.joins import Add
+from juanji.nn.layers import Conv, Dense
 from juanji.nn.nodes import Input
 from juanji.nn.norms import BatchNorm
 from juanji.nn.operator import Shape, Symbol
-from juanji.nn.ops import Add, Conv, Dense, ReLU
 from juanji.nn.pools import GlobalPool, MaxPool
 from juanji.nn.preprocessing import IMAGENET
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from juanji.nn.activations import ReLU
 from juanji.nn.graph import Graph, Sequential
+from juanji.nn.joins import Concatenate
+from juanji.nn.layers import Conv, ConvTranspose, Dense
 from juanji.nn.moves import Flatten
 from juanji.nn.nodes import Input
 from juanji.nn.norms import BatchNorm, Dropout
 from juanji.nn.operator import Operator, Shape, Symbol
-from juanji.nn.ops import Concatenate, Conv, ConvTranspose, Dense, ReLU
 from juanji.nn.pools import GlobalPool, MaxPool
 
 

@@ -1,1 +1,1 @@
-"""Operators that networks from files need beyond those of ops, pools, norms and moves."""
+"""Operators that networks from files need beyond those of layers, activations, joins, pools, norms and moves."""

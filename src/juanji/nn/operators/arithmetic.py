@@ -17,9 +17,10 @@ from typing import ClassVar
 import numpy as np
 
 from juanji.errors import ArgumentError
+from juanji.nn.activations import sigmoid
 from juanji.nn.erf import erf
+from juanji.nn.joins import broadcast, repeated_sees, unrepeated
 from juanji.nn.operator import Array, Back, Box, Operator, Parameters, Run, Shape, one_of
-from juanji.nn.ops import broadcast, repeated_sees, sigmoid, unrepeated
 
 
 def _mish_slope(x: Array, y: Array) -> Array:

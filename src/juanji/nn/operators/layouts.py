@@ -15,8 +15,8 @@ import numpy as np
 from juanji import boundary as boundaries
 from juanji.describe import BoundaryLike, parse_boundaries
 from juanji.errors import ArgumentError, ShapeError
+from juanji.nn.joins import broadcast, unrepeated
 from juanji.nn.operator import Array, Back, Box, Operator, Parameters, Run, Shape, one_of, whole
-from juanji.nn.ops import broadcast, unrepeated
 
 
 @dataclass(frozen=True, eq=False)

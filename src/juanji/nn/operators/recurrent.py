@@ -28,9 +28,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from juanji.errors import ArgumentError, ShapeError
+from juanji.nn.activations import sigmoid
 from juanji.nn.initial import Fill, Glorot
 from juanji.nn.operator import Array, Back, Box, Operator, Parameter, Parameters, Run, Shape, one_of, whole
-from juanji.nn.ops import sigmoid
 
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 

@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+from juanji.nn.activations import ReLU
 from juanji.nn.graph import Graph
+from juanji.nn.layers import Conv
 from juanji.nn.nodes import Node
 from juanji.nn.norms import BatchNorm, rectified
 from juanji.nn.operator import Operator
-from juanji.nn.ops import Conv, ReLU
 from juanji.nn.pools import MaxPool
 
 
