@@ -62,20 +62,20 @@ def test_filter_writes_the_picture_and_says_how(run: Run) -> None:
 
 
 def test_a_long_first_run_is_not_repeated(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from juanji.image import filters
+    from juanji.image.prepared import Prepared
 
-    whole, runs = filters.Prepared.run, []
+    whole, runs = Prepared.run, []
 
-    def slow(self: filters.Prepared, threads: int | None = None) -> np.ndarray:
+    def slow(self: Prepared, threads: int | None = None) -> np.ndarray:
         time.sleep(0.31)
         return whole(self, threads)
 
-    def counted(self: filters.Prepared, threads: int | None = None) -> np.ndarray:
+    def counted(self: Prepared, threads: int | None = None) -> np.ndarray:
         runs.append(threads)
         return self.plan(self.x, self.w, threads=threads)
 
-    monkeypatch.setattr(filters.Prepared, "run", slow)
-    monkeypatch.setattr(filters.Prepared, "convolve", counted)
+    monkeypatch.setattr(Prepared, "run", slow)
+    monkeypatch.setattr(Prepared, "convolve", counted)
     _, _, err = run("filter", "photo.png", "-k", "mean", "-o", "out.png", "--threads", "1")
     assert runs == [1], "once, inside run"
     assert re.fullmatch(r"time: \S+ m?s, machine code made or loaded in it, threads: 1, .* limit", err.splitlines()[-1])
@@ -438,12 +438,12 @@ def test_a_process_of_its_own(tmp_path: Path) -> None:
 
 
 def test_ctrl_c(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from juanji.image import filters
+    from juanji.image.prepared import Prepared
 
-    def interrupted(self: filters.Prepared, threads: int | None = None) -> None:
+    def interrupted(self: Prepared, threads: int | None = None) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(filters.Prepared, "run", interrupted)
+    monkeypatch.setattr(Prepared, "run", interrupted)
     status, out, err = run("filter", "photo.png", "-k", "mean", "-o", "out.png")
     assert (status, out, err.splitlines()[-1]) == (130, "", "interrupted")
     assert not Path("out.png").exists()

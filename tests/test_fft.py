@@ -20,6 +20,7 @@ from juanji.algorithms.problem import Problem
 from juanji.contraction import lower
 from juanji.describe import describe
 from juanji.errors import NotBuiltError
+from juanji.image.prepared import prepare
 from juanji.jit.compile import assembly, compile_ir
 from juanji.machine import Machine
 from juanji.planner import Plan, plan_for
@@ -401,7 +402,7 @@ def test_pictures(shape: tuple[int, ...]) -> None:
     kernel = rng.random((31, 31))
     kernel /= kernel.sum()
     exact = jj.image.filter(picture.astype(np.float64), kernel)
-    assert jj.image.filters.prepare(picture, kernel).plan.algorithm == "fft"
+    assert prepare(picture, kernel).plan.algorithm == "fft"
     assert (np.abs(jj.image.filter(picture, kernel) - exact) <= 0.5 + 1e-4).all()
     scaled = picture.astype(np.float32) / 255
     assert np.abs(jj.image.filter(scaled, kernel) - exact / 255).max() < 1e-6

@@ -12,8 +12,10 @@ from hypothesis.extra import numpy as hnp
 
 from juanji import image as ji
 from juanji.errors import ArgumentError, DtypeError, JuanjiError, ShapeError
-from juanji.image import filters, kernels
+from juanji.image import kernels
 from juanji.image.magnitudes import magnitude
+from juanji.image.picture import PIXELS, store
+from juanji.image.prepared import on_grey, prepare
 from juanji.jit.compile import assembly
 from juanji.jit.magnitude import MagnitudeCode, emit_magnitude
 from test_codegen import ARM, VECTORS, called, machine_with
@@ -127,15 +129,15 @@ def test_magnitudes_are_those_of_numpy(shape: tuple[int, ...], dtype: str) -> No
     pairs.flat[:3] = np.nan, np.inf, 1e30
     with np.errstate(over="ignore"):
         lengths = np.sqrt(np.square(pairs[:, :1]) + np.square(pairs[:, 1:]))
-        for stored in filters.PIXELS:
-            expected = filters.store(lengths, np.dtype(stored))
+        for stored in PIXELS:
+            expected = store(lengths, np.dtype(stored))
             np.testing.assert_array_equal(magnitude(pairs, np.dtype(stored), 1 + shape[0]), expected)
 
 
 @pytest.mark.parametrize("vectors", VECTORS)
 def test_magnitudes_call_nothing(vectors: str) -> None:
     for target in (machine_with(vectors).target, ARM):
-        for stored in filters.PIXELS:
+        for stored in PIXELS:
             assert called(assembly(emit_magnitude(MagnitudeCode("float32", stored), target), target)) == set()
 
 
@@ -227,7 +229,7 @@ def test_a_constant_that_is_not_finite_passes_into_float_pictures() -> None:
 def test_agrees_with_the_definition(data: st.DataObject) -> None:
     shape = data.draw(hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12))
     channels = data.draw(st.sampled_from([None, 3]))
-    dtype = data.draw(st.sampled_from(filters.PIXELS))
+    dtype = data.draw(st.sampled_from(PIXELS))
     seed = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     full = shape if channels is None else (*shape, channels)
     picture = seed.random(full).astype(dtype) if dtype.startswith("f") else seed.integers(0, np.iinfo(dtype).max + 1, full, dtype)
@@ -235,7 +237,7 @@ def test_agrees_with_the_definition(data: st.DataObject) -> None:
     kernel = seed.normal(size=sides) * (seed.random(sides) < data.draw(st.sampled_from([0.3, 1.0])))
     boundary: Any = data.draw(st.sampled_from([*MODES, ("constant", 3.5)]))
     stride = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
-    out = data.draw(st.sampled_from([None, *filters.PIXELS]))
+    out = data.draw(st.sampled_from([None, *PIXELS]))
 
     result = ji.filter(picture, kernel, boundary=boundary, stride=stride, dtype=out)
     planes = [picture] if channels is None else list(np.moveaxis(picture, -1, 0))
@@ -332,13 +334,13 @@ def test_bool() -> None:
 def test_signed_results_on_grey() -> None:
     step = np.zeros((4, 6, 4), "uint8")
     step[:, 3:, :3], step[..., 3] = 255, 77
-    prepared = filters.prepare(step, "sobel_x", dtype="float32")
+    prepared = prepare(step, "sobel_x", dtype="float32")
     values = prepared.run()
-    centred = filters.on_grey(values, prepared, signed=True)
+    centred = on_grey(values, prepared, signed=True)
     assert centred.dtype == np.uint8
     assert centred[0, :, 0].tolist() == [128, 128, 255, 255, 128, 128]
     assert (centred[..., 3] == 77).all()
-    assert filters.on_grey(-values, prepared, signed=False)[0, :, 0].tolist() == [0, 0, 255, 255, 0, 0]
+    assert on_grey(-values, prepared, signed=False)[0, :, 0].tolist() == [0, 0, 255, 255, 0, 0]
 
 
 # What bad input gets

@@ -15,7 +15,8 @@ from juanji.image import kernels
 from juanji.messages import say
 
 if TYPE_CHECKING:
-    from juanji.image.filters import Array, Prepared
+    from juanji.image.picture import Array
+    from juanji.image.prepared import Prepared
 
 app = typer.Typer()
 
@@ -36,7 +37,8 @@ def filter_command(
     whole_plan: Annotated[bool, typer.Option("--plan", help=say("filter.plan"))] = False,
     as_json: Json = False,
 ) -> None:
-    from juanji.image import files, filters
+    from juanji.image import files
+    from juanji.image.prepared import is_derivative, on_grey, prepare
 
     given = {"size": size, "sigma": sigma, "amount": amount, "angle": angle}
     parameters = {name: value for name, value in given.items() if value is not None}
@@ -44,7 +46,7 @@ def filter_command(
     if signed and kernel in kernels.PAIRS:
         first, second = kernels.PAIRS[kernel]
         raise ArgumentError(say("filter.no_sign", kernel=kernel, first=first, second=second))
-    derivative = filters.is_derivative(chosen)
+    derivative = is_derivative(chosen)
     if signed and not derivative:
         raise ArgumentError(say("filter.no_derivative", kernel=kernel))
     target = Path(output)
@@ -53,18 +55,18 @@ def filter_command(
     if target.exists() and photo.exists() and target.samefile(photo):
         raise ArgumentError(say("filter.itself", output=output))
     image = _read(photo)
-    on_grey = image.dtype.kind == "u" and derivative
-    prepared = filters.prepare(
+    relief = image.dtype.kind == "u" and derivative
+    prepared = prepare(
         image,
         chosen,
         boundary=boundary_of(boundary),
-        dtype="float32" if on_grey else None,
+        dtype="float32" if relief else None,
         stride=numbers("--stride", stride, "2x1"),
     )
     with waiting(say("filter.waiting", photo=photo.name)):
         result, first_call, warm = _timed(prepared, threads)
-    if on_grey:
-        result = filters.on_grey(result, prepared, signed=signed)
+    if relief:
+        result = on_grey(result, prepared, signed=signed)
     files.write(target, result)
     plan = prepared.plan
     used = plan.workers(threads)
