@@ -28,7 +28,8 @@ from bench.problems import Row
 from bench.report import geometric_mean, titled
 from juanji import planner
 from juanji.kinds import plan_for
-from juanji.planner import ALGORITHMS, PREPARED, Plan
+from juanji.planner import ALGORITHMS, PREPARED
+from juanji.plans import Plan, seconds_of
 from juanji.tuning import Track, by_expectation, kernels_of, of_floats
 
 SCHEDULES = 6  # of each algorithm and row, the most promising one of so many kernels
@@ -101,8 +102,8 @@ def expectations(plan: Plan) -> dict[str, tuple[float, float]]:
     rest, preparing = sum(usual) - usual[longest], PREPARED[produces] * work.preparing
     return {
         repr(schedule): (
-            planner.seconds_of(spec, rest + cycles, machine),
-            planner.seconds_of(spec, rest + cycles + preparing, machine),
+            seconds_of(spec, rest + cycles, machine),
+            seconds_of(spec, rest + cycles + preparing, machine),
         )
         for schedule, cycles in work.jobs[longest].candidates()
     }

@@ -132,7 +132,8 @@ class Row:
         """Seconds on one core below which no algorithm that multiplies as often can stay."""
         spec = self.describe()
         real = 4 if np.dtype(spec.dtypes.x).kind == "c" else 1
-        peak = machine.peak_of_products(spec.dtypes.x, spec.dtypes.w) or machine.peak(self.dtype)
+        of = spec.dtypes.x, spec.dtypes.w
+        peak = max(machine.peak_of_products(*of), machine.peak_of_dots(*of), machine.peak(self.dtype))
         return max(2 * real * spec.macs / peak, spec.bytes_moved / machine.bandwidth)
 
     def arrays(self) -> tuple[Array, Array]:

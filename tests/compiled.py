@@ -17,7 +17,8 @@ from juanji.algorithms import direct
 from juanji.algorithms.direct import Job
 from juanji.exact import carried
 from juanji.machine import Machine
-from juanji.planner import ALGORITHMS, Plan
+from juanji.planner import ALGORITHMS
+from juanji.plans import Plan
 from juanji.spec import Convolution
 from strategies import PICTURES, Array
 

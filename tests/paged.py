@@ -8,14 +8,14 @@ import numpy.typing as npt
 
 from guarded import beside, guarded, scratch
 from juanji import run
-from juanji.planner import Plan
+from juanji.plans import Plan
 
 Array = npt.NDArray[Any]
 
 
 def planned_beside_pages(plan: Plan, first: Array, w: Array, bias: Array | None, at_end: bool) -> Array:
     """What a plan makes of operands beside pages, with its packed weights, its scratch memory and its result beside others."""
-    shape, dtype = (plan.spec.y_shape, plan.spec.dtypes.y) if plan.produces == "y" else (plan.spec.x_shape, plan.spec.dtypes.x)
+    shape, dtype = getattr(plan.spec, f"{plan.produces}_shape"), getattr(plan.spec.dtypes, plan.produces)
     for part in plan.parts:
         pack_w, pack_bias = part.program.pack_weights, part.program.pack_bias
         part.program = dataclasses.replace(

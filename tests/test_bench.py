@@ -265,6 +265,7 @@ MACHINE: Any = SimpleNamespace(
     cores=2,
     peak=lambda dtype: 50e9 if dtype == "float64" else 100e9,
     peak_of_products=lambda x, w: 0.0,
+    peak_of_dots=lambda x, w: 0.0,
 )
 TINY = Row("tiny", "tests", "conv", (1, 2, 4, 4), (2, 2, 1, 1))
 

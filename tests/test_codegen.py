@@ -16,7 +16,7 @@ from juanji.describe import describe
 from juanji.jit.compile import assembly, compile_ir, host
 from juanji.jit.emit import PTR, Emitter, Type
 from juanji.machine import Machine, Target
-from juanji.planner import Plan
+from juanji.plans import Plan
 from juanji.spec import ACTIVATIONS, Convolution
 from strategies import convolutions, operands
 from test_direct import LARGE

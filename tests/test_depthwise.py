@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import adjoints
-from compiled import assert_agrees, planned, planned_for, schedules
+from compiled import assert_agrees, planned, schedules
+from juanji import machine as machines
+from juanji.algorithms import direct
 from juanji.algorithms.depthwise import Depthwise
 from juanji.algorithms.planes import Plane
 from juanji.boundary import Boundary
 from juanji.describe import describe
+from juanji.plans import Plan
 from juanji.spec import Convolution, Dtypes
 from strategies import Array, convolutions, operands
 from test_codegen import VECTORS, machine_with
@@ -47,6 +49,14 @@ def large(spec: Convolution) -> Convolution:
     return dataclasses.replace(spec, kernel=kernel, padding=padding, dilation=(1,) * spec.n, stride=(1,) * spec.n)
 
 
+def groups_of_several(spec: Convolution) -> Convolution:
+    """The same with two or four channels in a group, in whole vectors of groups."""
+    channels = 64 // spec.kernel[0]
+    channels -= channels % 16
+    groups = channels // (2 if spec.stride[0] % 2 else 4)
+    return dataclasses.replace(spec, groups=groups, channels=channels, features=channels)
+
+
 LAST = convolutions(max_channels=1, max_groups=40, modes=("constant",), dtypes=("float32", "float64", "uint8")).map(one_each)
 FIRST = convolutions(max_channels=2, max_groups=5, dtypes=("float32", "float64", "uint8")).map(each_alone)
 FAMILIES = {
@@ -55,6 +65,7 @@ FAMILIES = {
     "last": LAST,
     "last, half floats": LAST.map(halves),
     "last, large kernels": LAST.map(large),
+    "last, groups of several": LAST.map(groups_of_several),
 }
 computed: Counter[str] = Counter()
 
@@ -86,10 +97,11 @@ def test_gradients_of_inputs_with_gaps_between_their_phases(stride: tuple[int, i
     _, w, _ = operands(spec, 3, integers=True)
     dy = np.random.default_rng(4).integers(-4, 5, spec.y_shape).astype(np.float32)
 
-    def plane(found: dict[str, list[Any]]) -> Any:
-        return found["Plane"][len(found["Plane"]) // 2]
-
-    plan = planned_for(spec, "x", plane)
+    work, chosen = direct.grad_input(spec, machines.probe()), []
+    for job in work.jobs:
+        found = [choice for choice in job.candidates() if isinstance(choice[0], Plane)]
+        chosen.append(found[len(found) // 2])
+    plan = Plan(spec, "x", "direct", work, chosen, machines.probe(), {})
     np.testing.assert_array_equal(plan(dy, w), adjoints.grad_input(spec, dy, w))
 
 

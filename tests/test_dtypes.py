@@ -21,7 +21,7 @@ from juanji.describe import describe
 from juanji.errors import ArgumentError, DtypeError, NotBuiltError
 from juanji.jit.compile import assembly, compile_ir
 from juanji.machine import Machine
-from juanji.planner import Plan
+from juanji.plans import Plan
 from juanji.spec import OVERFLOWS, Convolution, Dtypes, Epilogue
 from strategies import Array, convolutions, operands
 from test_bounds import Sides, strided

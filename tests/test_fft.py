@@ -23,7 +23,8 @@ from juanji.errors import NotBuiltError
 from juanji.image.prepared import prepare
 from juanji.jit.compile import assembly, compile_ir
 from juanji.machine import Machine
-from juanji.planner import Plan, plan_for
+from juanji.planner import plan_for
+from juanji.plans import Plan
 from juanji.spec import Convolution
 from strategies import Array, convolutions, operands
 from test_bits import same_bits

@@ -19,12 +19,14 @@ import juanji as jj
 from compiled import EXACT_ACTIVATIONS, by_kind, f32, kind, planned_for, python
 from guarded import beside, guarded, scratch
 from juanji import machine as machines
-from juanji import planner, reference, run
+from juanji import plans as plan_module
+from juanji import reference, run
 from juanji.contraction import execute, lower
 from juanji.describe import describe
 from juanji.errors import ArgumentError, DtypeError, JuanjiError, ShapeError
 from juanji.jit.compile import assembly, compile_ir
-from juanji.planner import Plan, plan_for
+from juanji.planner import plan_for
+from juanji.plans import READ, Plan
 from juanji.spec import ACTIVATIONS, NO_EPILOGUE, Convolution, Dtypes
 from strategies import PICTURES, Array, convolutions
 from test_bits import VIEWS, as_arguments, same_bits
@@ -33,7 +35,6 @@ from test_direct import CACHES, LARGE
 
 SITES = False  # whether weights with sites have gradients
 FLOATS = ("float32", "float64")
-READ = planner.READ  # what each product is computed from
 FAMILIES = {
     "small": convolutions(sites=SITES, dtypes=FLOATS),
     "four axes": convolutions(sites=SITES, dtypes=FLOATS, max_axes=4, max_channels=2, max_groups=2, max_batch=1),
@@ -659,7 +660,7 @@ def compute_beside_pages(plan: Plan, ends: tuple[bool, bool, bool, bool], thread
         return scratch(size, ends[3])
 
     type(run._thread).scratch = beside_pages  # type: ignore[method-assign,assignment]
-    vars(planner)["empty_aligned"] = lambda shape, dtype: guarded(shape, dtype, ends[2])
+    vars(plan_module)["empty_aligned"] = lambda shape, dtype: guarded(shape, dtype, ends[2])
     name, shape = (spec.dtypes.x, spec.x_shape) if produces == "x" else (spec.dtypes.w, spec.w_shape)
     out = guarded(shape, name, ends[2])
     plan(beside(first, ends[0]), second, bias, out=out, threads=threads)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from juanji import planner, reference
+from juanji import plans, reference
 from juanji.errors import ArgumentError, DtypeError, ShapeError
 from juanji.spec import Convolution, Epilogue
 from strategies import convolutions, operands
@@ -252,13 +252,13 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
     spy(autograd.convolution, "conv")
     for name in ("conv_transpose", "conv_grad_input", "conv_grad_weight"):
         spy(autograd.gradients, name)
-    check = planner.Plan._check_first
+    check = plans.Plan._check_first
 
     def checked(self: Any, x: Any) -> Any:
         calls["read"].append(check(self, x))
         return calls["read"][-1]
 
-    monkeypatch.setattr(planner.Plan, "_check_first", checked)
+    monkeypatch.setattr(plans.Plan, "_check_first", checked)
     return calls
 
 

@@ -281,6 +281,39 @@ def test_views(job: tuple[Convolution, str, Any, Machine], data: st.DataObject) 
     np.testing.assert_array_equal(compute(spec, produces, schedule, {**arrays, first: view}, machine), expected)
 
 
+# Neighbouring sites, whose windows are gathered together: over borders of every kind, with strides that part lines into phases.
+BETWEEN = (("constant", 3), ("constant", -2))
+NEIGHBOURS: dict[str, tuple[tuple[int, ...], tuple[int, ...], int, dict[str, Any]]] = {
+    "reflect, stride 2": ((3, 5, 9, 43), (7, 5, 3, 5), 22, {"stride": (2, 2), "padding": 2, "boundary": "reflect"}),
+    "wrap, stride 3": ((2, 3, 4, 61), (9, 3, 3, 4), 21, {"stride": (1, 3), "padding": (1, 2), "boundary": "wrap", "flip": True}),
+    "constants, stride 4": ((1, 3, 3, 67), (5, 3, 2, 3), 18, {"stride": (2, 4), "padding": 2, "boundary": BETWEEN}),
+    "constant, wrap": ((2, 3, 3, 14), (5, 3, 3, 3), 16, {"padding": 2, "boundary": (("constant", 3), "wrap")}),
+    "edge, dilated": ((2, 3, 6, 19), (6, 3, 4, 3), 15, {"dilation": 2, "padding": (0, 1), "boundary": "edge", "weight_layout": "O*I"}),
+    "features together": ((2, 6, 4, 20), (1, 3, 6, 11), 18, {"weight_layout": "*IO"}),
+    "tiled": ((2, 4, 5, 38), (5, 4, 3, 3), 9, {"padding": (1, 0), "boundary": "symmetric"}),
+    "groups": ((5, 8, 2, 6), (20, 4, 1, 2), 5, {"groups": 2}),
+    "signal": ((3, 4, 30), (5, 4, 5), 26, {"bias": True, "activation": "relu"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("name", NEIGHBOURS)
+def test_neighbouring_sites_together_have_the_bits_of_single_ones(name: str, dtype: str) -> None:
+    x, w, last, arguments = NEIGHBOURS[name]
+    spec = describe(x, w, dtype=dtype, **arguments)
+    spec = dataclasses.replace(spec, sites=(*spec.output[:-1], last))
+    arrays = arrays_of(spec, 14, False)
+    for produces in ("y", "w"):
+        for l2 in (2 << 20, 1 << 17):  # in which all rows have room, and in which some have
+            machine = dataclasses.replace(machines.probe(), l2=l2)
+            found = sorted(windows.candidates(Sited(spec, produces, machine)), key=lambda entry: entry[1])
+            best = {schedule.stretch: schedule for schedule, _ in reversed(found)}
+            assert 1 in best
+            results = {compute(spec, produces, schedule, arrays, machine).tobytes() for schedule in best.values()}
+            assert len(best) == (2 if machine.target.masks else 1)
+            assert len(results) == 1
+
+
 # Numbers that are none, and outside ------------------------------------------------------------------------------------------
 
 
@@ -355,10 +388,10 @@ def test_kernels_are_freestanding(name: str, target: str) -> None:
 
 @pytest.mark.parametrize("produces", OPERANDS)
 def test_sizes_are_arguments(produces: str) -> None:
-    """One piece of code serves other sizes, strides, boundaries and site counts."""
+    """One piece of code serves other sizes, strides, boundaries and site counts, and all rows of taps that fit the same vector."""
     machine = machines.probe()
     first = describe((4, 8, 20, 30), (18, 28, 16, 8, 3, 3), sharing="local")
-    second = describe((7, 8, 23, 31), (4, 5, 16, 8, 5, 5), sharing="tiled", stride=(2, 1), padding=2, boundary="wrap")
+    second = describe((7, 8, 23, 31), (4, 5, 16, 8, 5, 4), sharing="tiled", stride=(2, 1), padding=2, boundary="wrap")
     for tile in TILES.values():
         codes = [
             {local.program(spec, produces, schedule, machine).code for schedule, _ in tile.candidates(Sited(spec, produces, machine))}

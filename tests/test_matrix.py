@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import juanji as jj
@@ -19,8 +19,12 @@ from juanji import machine as machines
 from juanji import reference
 from juanji.algorithms import matrix
 from juanji.algorithms.matrix import ERRORS
-from juanji.algorithms.matrix_program import Cover, Matrix
+from juanji.algorithms.matrix_layout import Cover, Unfolded, unfolded
+from juanji.algorithms.matrix_layout import numbers as number_types
+from juanji.algorithms.matrix_program import Matrix
+from juanji.algorithms.problem import Problem
 from juanji.boundary import MODES, Boundary
+from juanji.contraction import lower
 from juanji.describe import describe
 from juanji.errors import NotBuiltError
 from juanji.exact import limits
@@ -29,7 +33,7 @@ from juanji.jit.compile import assembly, compile_ir
 from juanji.jit.matrix_weights import emit_matrix_weights
 from juanji.jit.target import Target
 from juanji.machine import Machine
-from juanji.planner import Plan
+from juanji.plans import Plan
 from juanji.spec import ACTIVATIONS, LAYOUTS, WEIGHT_LAYOUTS, Convolution, Dtypes, Epilogue, span
 from paged import planned_beside_pages
 from strategies import Array, operands
@@ -209,6 +213,23 @@ def test_windows_of_a_planar_tile_follow_each_other(lengths: list[int], gap: int
     assert (cover.rows % width == np.concatenate([np.arange(count) for count in counts])).all()
 
 
+@settings(max_examples=60)
+@given(spec=members(FLOATS, max_channels=31))
+def test_unfolded_windows_have_every_number_once(spec: Convolution) -> None:
+    of = number_types(spec.dtypes.x, spec.dtypes.w)
+    problem = Problem(lower(spec), spec.dtypes, spec.epilogue, machines.probe())
+    assume(of is not None and unfolded(problem, of))
+    assert of is not None
+    where = Unfolded(problem, of, [s.out for s in problem.loops.spatial])
+    found = where.reduction
+    assert sorted(found[found >= 0].tolist()) == list(range(problem.kernel * problem.channels))
+    assert len(found) == len(where.steps)
+    starts, firsts, *_ = where.tiles(1)
+    assert starts.max() + where.steps.max() + 16 * 64 <= where.bytes
+    pixels = np.concatenate([np.arange(first, end) for first, end in firsts.reshape(-1, 2)])
+    assert sorted(pixels.tolist()) == list(range(problem.loops.pixels))
+
+
 # Its error ------------------------------------------------------------------------------------------------------------------
 
 DATA = ("normal", "positive", "of many sizes", "small", "large")
@@ -261,6 +282,24 @@ def test_what_is_not_as_ieee_says() -> None:
     tiny = np.full((1, 4, 5, 32), 1e-40, np.float32)
     assert not jj.conv(tiny, w, **given).any()
     assert jj.conv(tiny, w, layout="channels_last", precision="strict").all()
+
+
+@unit
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_infinity_reaches_no_window_that_does_not_see_it(layout: str) -> None:
+    for channels, dtype in ((3, "float32"), (3, "bfloat16"), (16, "float32")):
+        spec = describe((1, channels, 20, 40), (17, channels, 5, 5), dtype=dtype)
+        if layout == "channels_last":
+            spec = dataclasses.replace(spec, layout=layout)
+        x, w, _ = numbers(spec, 3)
+        place = [0, 9, 17]
+        place.insert(3 if layout == "channels_last" else 1, 1)
+        x[tuple(place)] = np.inf
+        y = planned(spec)(x, w).astype(np.float32)
+        y = y if layout == "channels_first" else np.moveaxis(y, -1, 1)
+        seen = np.zeros((16, 36), bool)
+        seen[5:10, 13:18] = True
+        assert (~np.isfinite(y) == seen).all()
 
 
 # Its bits -------------------------------------------------------------------------------------------------------------------
@@ -471,7 +510,6 @@ def test_one_piece_of_code_serves_every_size() -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"gradient": "weight"}, "no gradients of weights"),
         ({"dtype": "float64"}, "no products of float64"),
         ({"dtype": "int16"}, "no products of int16"),
         ({"dtype": "bfloat16", "boundary": ("constant", 0.1)}, "constants outside"),

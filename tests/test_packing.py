@@ -11,15 +11,21 @@ import pytest
 
 from compiled import python
 from juanji import machine as machines
-from juanji.algorithms import direct
+from juanji.algorithms import direct, matrix, matrix_program
 from juanji.algorithms.channel import Channel
-from juanji.algorithms.packing import FEW_WEIGHTS, Packing
+from juanji.algorithms.dealing import Dealing
+from juanji.algorithms.direct import Job
+from juanji.algorithms.packing import FEW_WEIGHTS, Packing, TransformedPacking
 from juanji.describe import describe
+from juanji.jit.compile import assembly, compile_ir
+from juanji.jit.deal import emit_deal
+from juanji.jit.pack import Runs
 from juanji.machine import Machine
-from juanji.planner import Plan
+from juanji.plans import Plan
 from juanji.spec import Convolution
 from paged import planned_beside_pages
 from strategies import Array
+from test_codegen import called
 
 # description: (input, weights, arguments). Features of both products fill vectors, or leave a last one that is not full.
 LAYERS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
@@ -115,6 +121,103 @@ def test_order(name: str, produces: str) -> None:
             run = w.reshape(-1)[offset + np.arange(lanes) * packing.feature_stride]
             np.testing.assert_array_equal(packed[place], np.pad(run, (0, packing.width - lanes)))
     assert w.size > FEW_WEIGHTS
+
+
+# Gradients of inputs whose phases want neighbours: (input, weights, arguments).
+PHASES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
+    "3x3": ((1, 96, 6, 7), (100, 96, 3, 3), {"padding": 1, "stride": 2}),
+    "5x5, a step along rows": ((1, 50, 5, 9), (48, 50, 5, 5), {"padding": 2, "stride": (1, 2)}),
+    "4x4, turned": ((2, 67, 8, 8), (70, 67, 4, 4), {"padding": 1, "stride": 2, "flip": True}),
+    "groups": ((1, 160, 8, 8), (130, 80, 3, 3), {"padding": 1, "stride": 2, "groups": 2}),
+    "one axis": ((1, 40, 90), (70, 40, 33), {"padding": 4, "stride": 4}),
+    "one feature less than vectors hold": ((1, 95, 6, 6), (64, 95, 3, 3), {"padding": 1, "stride": 3}),
+}
+
+
+def packings(job: Job, pick: int) -> Any:
+    """What packs the weights of a job by one of its schedules, of the channel tile if it has such."""
+    found = [schedule for schedule, _ in job.candidates()]
+    own = [schedule for schedule in found if isinstance(schedule, Channel) and not schedule.lanewise] or found
+    return job.program(own[pick % len(own)]).pack_weights
+
+
+@pytest.mark.parametrize("bits", [128, None])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", PHASES)
+def test_one_pass_for_all_phases(name: str, dtype: str, bits: int | None) -> None:
+    x_shape, w_shape, arguments = PHASES[name]
+    spec = describe(x_shape, w_shape, dtype=dtype, **arguments)
+    work = direct.work(spec, "x", small_machine(bits))
+    _, w = operands(spec, "x")
+    dealt = 0
+    for pick in range(0, 60, 7):
+        own = [packings(job, pick + number) for number, job in enumerate(work.jobs)]  # of tiles of several widths
+        dealing = Dealing.of(own)
+        if dealing is not None:
+            dealt += 1
+            for found, pack in zip(dealing(w), own, strict=True):
+                np.testing.assert_array_equal(found, pack(w))
+    assert dealt
+
+
+@pytest.mark.parametrize("bits", [128, 512])
+def test_dealing_calls_nothing(bits: int) -> None:
+    target = dataclasses.replace(machines.probe().target, vector_bits=bits, masks=False)
+    text = emit_deal(Runs("float32", "float32", True, 3), target)
+    assert called(assembly(text, target)) == set()
+    assert compile_ir(text, target)
+
+
+def test_one_pass_for_the_matrix_unit() -> None:
+    x_shape, w_shape, arguments = PHASES["3x3"]
+    spec = describe(x_shape, w_shape, **arguments)
+    if matrix.accepts(spec, "x") is None:
+        own = [packings(job, 0) for job in matrix.work(spec, "x", machines.probe()).jobs]
+        dealing, (_, w) = Dealing.of(own), operands(spec, "x")
+        assert dealing is not None
+        for found, pack in zip(dealing(w), own, strict=True):
+            np.testing.assert_array_equal(found, pack(w))
+
+
+# Descriptions of which the matrix unit's steps are runs of neighbours in w: (input, weights, arguments), and the product.
+ALONG: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any], str]] = {
+    "1x1, gradient": ((1, 6, 6, 64), (1, 1, 64, 96), {"layout": "channels_last"}, "x"),
+    "3x3, gradient": ((1, 9, 9, 64), (3, 3, 64, 96), {"layout": "channels_last", "stride": 2, "padding": 1}, "x"),
+    "1x1": ((1, 96, 6, 6), (64, 96, 1, 1), {}, "y"),
+    "3x3, features outermost": ((1, 6, 6, 64), (32, 3, 3, 64), {"layout": "channels_last", "weight_layout": "O*I"}, "y"),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("name", ALONG)
+def test_tiles_of_the_matrix_unit_are_made_of_runs(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same tiles as are made of weights that were put in order before."""
+    x_shape, w_shape, arguments, produces = ALONG[name]
+    spec = describe(x_shape, w_shape, dtype=dtype, **arguments)
+    if matrix.accepts(spec, produces) is not None:
+        pytest.skip("no matrix unit")
+    _, w = operands(spec, produces)
+    for job in matrix.work(spec, produces, machines.probe()).jobs:
+        for schedule, _ in list(job.candidates())[::5]:
+            own = job.program(schedule).pack_weights
+            assert isinstance(own, TransformedPacking)
+            with monkeypatch.context() as patched:
+                patched.setattr(matrix_program, "_along", lambda *_: False)
+                other: Any = job.program(schedule).pack_weights
+            assert (own.code.along, other.code.along) == (dtype == "float32", False)
+            np.testing.assert_array_equal(own(w), other(w))
+
+
+def test_weights_apart_are_packed_apart() -> None:
+    """Kernel axes outermost; taps that no phase wants; neighbours that several strips of border want."""
+    cases: list[tuple[tuple[int, ...], dict[str, Any]]] = [
+        ((3, 3, 96, 100), {"weight_layout": "*IO", "padding": 1}),
+        ((100, 96, 4, 4), {"dilation": 2}),
+        ((100, 96, 3, 3), {"boundary": "edge", "padding": 1}),
+    ]
+    for shape, arguments in cases:
+        spec = describe((1, 96, 9, 9), shape, stride=2, **arguments)
+        assert Dealing.of([packings(job, 0) for job in direct.work(spec, "x", machines.probe()).jobs]) is None
 
 
 def beside_pages(names: list[str]) -> None:

@@ -442,6 +442,37 @@ def test_unpooling_undoes_pooling_at_the_maxima() -> None:
     np.testing.assert_array_equal(x[x > 0], PLANE[x > 0])
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_errors_that_are_fetched_or_sent_add_up_to_the_same_bits(dtype: str) -> None:
+    over, strided = Sliding(13, 5, 1, 1, 2, 2), Sliding(14, 3, 2, 1, 1, 1)
+    tables: list[tuple[Sliding | Bins, ...]] = [(over, over), (strided, strided), (Bins(13, 4), over), (Sliding(70, 20),)]
+    for axes in tables:
+        pooling = Pooling(axes, batch=2, channels=150, layout="channels_last", dtype=dtype)
+        x, dy = (np.random.default_rng(2).standard_normal(shape).astype(dtype) for shape in (pooling.x_shape, pooling.y_shape))
+        found = []
+        for fetches in (False, True):
+            plan = Pooler(pooling, machines.probe())
+            plan.__dict__["fetches"] = fetches
+            found.append(backward(plan, x, dy))
+        first = dataclasses.replace(pooling, layout="channels_first")
+        turned = backward(pooler(first), np.moveaxis(x, -1, 1), np.ascontiguousarray(np.moveaxis(dy, -1, 1)))
+        for other in (found[1], np.moveaxis(turned, 1, -1)):
+            np.testing.assert_array_equal(np.ascontiguousarray(other).view(np.uint8), found[0].view(np.uint8))
+
+
+@pytest.mark.parametrize("channels", [100, 512])
+def test_errors_of_small_windows_are_fetched(channels: int) -> None:
+    machine = dataclasses.replace(machines.probe(), l2=2 << 20)
+
+    def fetches(*axes: Sliding | Bins) -> bool:
+        return Pooler(Pooling(axes, channels=channels, layout="channels_last"), machine).fetches
+
+    assert fetches(Sliding(14, 2, 2), Sliding(14, 2, 2))
+    assert not fetches(Sliding(13, 5, 1, 1, 2, 2), Sliding(13, 5, 1, 1, 2, 2))
+    assert not fetches(Bins(13, 4), Bins(13, 4))
+    assert fetches(Sliding(200, 3, 1, 1, 1, 1), Sliding(200, 3, 1, 1, 1, 1))  # of which places and errors come from memory
+
+
 @pytest.mark.parametrize("wrong", [-1, 400, 2**40])
 @pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
 def test_a_single_place_outside_its_plane_is_found(layout: str, wrong: int) -> None:
@@ -472,6 +503,11 @@ JOBS = {
     "one window of many planes": Pooling((Sliding(23, 23), Sliding(45, 45)), batch=3, channels=21),
     "unequal windows of many planes": Pooling((Bins(23, 4), Bins(45, 4)), batch=3, channels=21),
     "unequal windows": Pooling((Bins(23, 4), Bins(45, 4)), batch=3, channels=5),
+    "small unequal windows of many planes": Pooling((Bins(9, 4), Bins(11, 5)), batch=3, channels=21),
+    "large windows of many planes": Pooling((Sliding(24, 8, 8), Sliding(41, 8, 8)), batch=3, channels=21),
+    "windows over windows": Pooling((Sliding(13, 5, 1, 1, 2, 2),) * 2, batch=3, channels=5),
+    "small windows, channels last": Pooling((Sliding(20, 2, 2), Sliding(21, 2, 2)), batch=3, channels=37, layout="channels_last"),
+    "windows over windows, channels last": Pooling((Sliding(13, 5, 1, 1, 2, 2),) * 2, batch=3, channels=150, layout="channels_last"),
     "long signal": Pooling((Sliding(10_000, 5, 3),), batch=3, channels=2),
     "small planes": Pooling((Sliding(7, 3, 2, 1, 1, 1), Sliding(9, 3, 2, 1, 1, 1)), batch=3, channels=21),
 }
@@ -553,6 +589,11 @@ def test_the_tables_meet_every_loop() -> None:
         plan = pooler(pooling)
         met |= {reducer.kernel.code.lanes for reducer in (plan.forward, plan.spread)}
     assert met == {"channels", "planes", "whole", "slide", "spread", "run", "steps"}
+    plans = [pooler(pooling) for pooling in JOBS.values()]
+    codes = [plan.forward.kernel.code for plan in plans]
+    assert {(code.lanes, code.lined) for code in codes} >= {("planes", False), ("planes", True)}
+    assert {code.together > 1 for code in codes if code.lanes == "slide"} == {False, True}
+    assert {(plan.fetches, plan.sender.kernel.code.beside) for plan in plans} == {(False, 1), (False, 2), (True, 1)}
 
 
 def test_a_new_size_compiles_nothing() -> None:

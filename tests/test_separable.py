@@ -20,7 +20,8 @@ from juanji.factors import factors, structure
 from juanji.image import kernels
 from juanji.jit.compile import assembly, compile_ir
 from juanji.machine import Machine
-from juanji.planner import ALGORITHMS, Plan, plan_for
+from juanji.planner import ALGORITHMS, plan_for
+from juanji.plans import Plan
 from juanji.spec import ACTIVATIONS, LAYOUTS, WEIGHT_LAYOUTS, Convolution, Dtypes, Epilogue, span
 from strategies import Array
 from test_bits import same_bits

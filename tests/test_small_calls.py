@@ -13,7 +13,7 @@ import pytest
 import juanji as jj
 from juanji import calls, run
 from juanji.jit.arguments import Row
-from juanji.jit.memory import address
+from juanji.jit.memory import address, apart
 from juanji.run import BRIEF_CYCLES, run_items
 from strategies import Array
 
@@ -239,6 +239,17 @@ def frozen(array: Array) -> Array:
 )  # fmt: skip
 def test_addresses(array: Array) -> None:
     assert address(array) == array.__array_interface__["data"][0]
+
+
+def test_arrays_that_share_memory_are_not_apart() -> None:
+    own, other = np.zeros((4, 6)), np.zeros((4, 6))
+    views = [own[1:], own[:2], own[2:], own[:, ::2], own[:, 1::2], own.T, other.reshape(-1)]
+    arrays = [own, other, *views, frozen(np.zeros(3)), np.zeros((0, 3))]
+    for one in arrays:
+        assert apart(one, [])
+        for two in arrays:
+            assert apart(one, [two]) == (not np.may_share_memory(one, two))
+            assert apart(one, [np.zeros(2), two]) == (not np.may_share_memory(one, two))
 
 
 # The interpreter's lock -----------------------------------------------------------------------------------------------------

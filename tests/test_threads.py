@@ -23,7 +23,8 @@ from juanji import run
 from juanji.algorithms.splitting import shared, smaller
 from juanji.kinds import plan_for
 from juanji.parts import ITEM_CYCLES
-from juanji.planner import ALGORITHMS, Plan
+from juanji.planner import ALGORITHMS
+from juanji.plans import Plan
 from juanji.run import SLICE_CYCLES, THREAD_CYCLES, longest_share, slice_length
 from strategies import Array
 

@@ -19,7 +19,8 @@ from juanji.describe import describe
 from juanji.errors import ArgumentError, NotBuiltError
 from juanji.exact import carried
 from juanji.jit import store
-from juanji.planner import ALGORITHMS, READ, Plan
+from juanji.planner import ALGORITHMS
+from juanji.plans import READ, Plan
 from juanji.spec import Convolution
 from juanji.tuning import Entrant, Track, forget_tuning
 from strategies import convolutions

@@ -17,7 +17,8 @@ from juanji.algorithms import tiled
 from juanji.contraction import OPERANDS, execute, lower
 from juanji.describe import describe
 from juanji.machine import Machine
-from juanji.planner import Plan, choose, plan_for
+from juanji.planner import choose, plan_for
+from juanji.plans import Plan
 from juanji.spec import Convolution
 from juanji.turns import turns
 from strategies import Array, convolutions

@@ -30,7 +30,7 @@ from juanji.jit.toom import Matrix, apply, transforms
 from juanji.jit.winograd_axes import Axis
 from juanji.jit.winograd_weights import emit_winograd_weights
 from juanji.machine import Machine
-from juanji.planner import Plan
+from juanji.plans import Plan
 from juanji.spec import ACTIVATIONS, LAYOUTS, WEIGHT_LAYOUTS, Convolution, Dtypes, Epilogue
 from paged import planned_beside_pages
 from strategies import Array, operands
@@ -69,14 +69,29 @@ def neighbours(draw: st.DrawFn, max_channels: int = 40) -> Convolution:
     )  # fmt: skip
 
 
-def outputs(spec: Convolution) -> list[int]:
-    """How many outputs per axis a tile may have."""
-    points = {m: math.prod(m + r - 1 for r in spec.kernel if r > 1) for m in range(2, 10 - max(spec.kernel))}
-    return [m for m, count in points.items() if count <= MOST_POINTS]
+Tile = tuple[int, ...]  # outputs along the axes that have more than one tap
+
+
+def longest(spec: Convolution, tile: Tile) -> int:
+    """Points of a tile along the axis where it has most."""
+    return max(m + r - 1 for m, r in zip(tile, (r for r in spec.kernel if r > 1), strict=True))
+
+
+def alike(spec: Convolution, m: int) -> Tile:
+    """A tile of m outputs per axis."""
+    return (m,) * sum(r > 1 for r in spec.kernel)
+
+
+def outputs(spec: Convolution) -> list[Tile]:
+    """The tiles that the planner compares."""
+    found = {*(alike(spec, m) for m in range(2, 8)), (*alike(spec, 2)[1:], 4)}
+    taps = [r for r in spec.kernel if r > 1]
+    most = {tile: math.prod(m + r - 1 for m, r in zip(tile, taps, strict=True)) for tile in found}
+    return sorted(tile for tile in found if longest(spec, tile) <= max(ERRORS) and most[tile] <= MOST_POINTS)
 
 
 @st.composite
-def jobs(draw: st.DrawFn, produces: str = "y") -> tuple[Convolution, int, int, Machine]:
+def jobs(draw: st.DrawFn, produces: str = "y") -> tuple[Convolution, Tile, int, Machine]:
     """A description, outputs of a tile, the number of a schedule, and this machine with more or less cache."""
     spec = draw(neighbours())
     if produces == "x":
@@ -87,16 +102,16 @@ def jobs(draw: st.DrawFn, produces: str = "y") -> tuple[Convolution, int, int, M
     return spec, m, draw(st.integers(0, 999)), dataclasses.replace(machines.probe(), l1=l1, l2=l2)
 
 
-def schedules(spec: Convolution, m: int, machine: Machine | None = None, produces: str = "y") -> list[Winograd]:
-    """All schedules with tiles of m outputs."""
+def schedules(spec: Convolution, tile: Tile, machine: Machine | None = None, produces: str = "y") -> list[Winograd]:
+    """All schedules with tiles of so many outputs."""
     assert winograd.accepts(spec, produces) is None
-    return [schedule for schedule, _ in winograd.work_of(spec, produces, machine or machines.probe(), m).jobs[0].candidates()]
+    return [schedule for schedule, _ in winograd.work_of(spec, produces, machine or machines.probe(), tile).jobs[0].candidates()]
 
 
-def planned(spec: Convolution, m: int, number: int = 0, machine: Machine | None = None, produces: str = "y") -> Plan:
+def planned(spec: Convolution, tile: Tile, number: int = 0, machine: Machine | None = None, produces: str = "y") -> Plan:
     """The plan by one of the schedules, counted round."""
     machine = machine or machines.probe()
-    work = winograd.work_of(spec, produces, machine, m)
+    work = winograd.work_of(spec, produces, machine, tile)
     chosen = []
     for job in work.jobs:
         found = [schedule for schedule, _ in job.candidates()]
@@ -104,47 +119,47 @@ def planned(spec: Convolution, m: int, number: int = 0, machine: Machine | None 
     return Plan(spec, produces, "winograd", work, chosen, machine, {})
 
 
-def allowed(spec: Convolution, m: int, size: Array, result: Array) -> Array:
+def allowed(spec: Convolution, tile: Tile, size: Array, result: Array) -> Array:
     """How far a sum of normal numbers may be off: eight times its algorithm's error, of the largest Σ|terms|; two ulps for the epilogue.
 
     A tile's outputs share their roundings, so that the largest sum of all stands for those near.
     """
     eps, stored = (float(np.finfo(dtype).eps) for dtype in (spec.dtypes.sum, spec.dtypes.y))
-    bound: Array = 8 * ERRORS[m + max(spec.kernel) - 1] * eps * size.max(initial=0.0) + 2 * max(eps, stored) * (np.abs(result) + 2)
+    bound: Array = 8 * ERRORS[longest(spec, tile)] * eps * size.max(initial=0.0) + 2 * max(eps, stored) * (np.abs(result) + 2)
     return bound
 
 
-def check(spec: Convolution, m: int, number: int, machine: Machine, seed: int, threads: int = 1) -> None:
+def check(spec: Convolution, tile: Tile, number: int, machine: Machine, seed: int, threads: int = 1) -> None:
     x, w, bias = operands(spec, seed)
     out = np.empty(math.prod(spec.y_shape) + 16, spec.dtypes.y)[seed % 16 :][: math.prod(spec.y_shape)].reshape(spec.y_shape)
-    y = planned(spec, m, number, machine)(x, w, bias, out=out, threads=threads)
+    y = planned(spec, tile, number, machine)(x, w, bias, out=out, threads=threads)
     expected = reference.conv(dataclasses.replace(spec, dtypes=spec.dtypes._replace(y="float64")), x, w, bias)
-    wrong = np.abs(y - expected) > allowed(spec, m, reference.magnitude(spec, x, w, bias), expected)
+    wrong = np.abs(y - expected) > allowed(spec, tile, reference.magnitude(spec, x, w, bias), expected)
     assert not wrong.any(), f"{np.count_nonzero(wrong)} of {y.size}: {y[wrong][0]} is not {expected[wrong][0]}"
 
 
 @settings(max_examples=20)
 @given(job=jobs(), seed=st.integers(0, 999), threads=st.integers(1, 3))
-def test_any_schedule_computes_the_description(job: tuple[Convolution, int, int, Machine], seed: int, threads: int) -> None:
+def test_any_schedule_computes_the_description(job: tuple[Convolution, Tile, int, Machine], seed: int, threads: int) -> None:
     check(*job, seed, threads)
 
 
 @pytest.mark.slow
 @settings(max_examples=3000)
 @given(job=jobs(), seed=st.integers(0, 999), threads=st.integers(1, 3))
-def test_thousands_of_schedules_compute_their_descriptions(job: tuple[Convolution, int, int, Machine], seed: int, threads: int) -> None:
+def test_thousands_of_schedules_compute_their_descriptions(job: tuple[Convolution, Tile, int, Machine], seed: int, threads: int) -> None:
     check(*job, seed, threads)
 
 
 @settings(max_examples=10)
 @given(job=jobs("x"), seed=st.integers(0, 999))
-def test_any_schedule_computes_the_gradient_of_the_input(job: tuple[Convolution, int, int, Machine], seed: int) -> None:
-    spec, m, number, machine = job
+def test_any_schedule_computes_the_gradient_of_the_input(job: tuple[Convolution, Tile, int, Machine], seed: int) -> None:
+    spec, tile, number, machine = job
     rng = np.random.default_rng(seed)
     dy, w = rng.standard_normal(spec.y_shape).astype(spec.dtypes.y), rng.standard_normal(spec.w_shape).astype(spec.dtypes.w)
-    dx = planned(spec, m, number, machine, "x")(dy, w, threads=1 + seed % 3)
+    dx = planned(spec, tile, number, machine, "x")(dy, w, threads=1 + seed % 3)
     exact = gradient(spec, "x", dy.astype(float), w.astype(float))
-    bound = allowed(dataclasses.replace(spec, dtypes=spec.dtypes._replace(y=spec.dtypes.x)), m, magnitude(spec, "x", dy, w)[0], exact)
+    bound = allowed(dataclasses.replace(spec, dtypes=spec.dtypes._replace(y=spec.dtypes.x)), tile, magnitude(spec, "x", dy, w)[0], exact)
     wrong = np.abs(dx - exact) > bound
     assert not wrong.any(), f"{np.count_nonzero(wrong)} of {dx.size}: {dx[wrong][0]} is not {exact[wrong][0]}"
 
@@ -160,8 +175,8 @@ def test_integers_are_exact_where_no_sum_rounds() -> None:
         work = direct.work(spec, name, machines.probe())
         chosen = [(next(job.candidates())[0], 1.0) for job in work.jobs]
         expected = Plan(spec, name, "direct", work, chosen, machines.probe(), {})(first, w)
-        for number in range(0, len(schedules(spec, 2, produces=name)), 61):
-            np.testing.assert_array_equal(planned(spec, 2, number, produces=name)(first, w), expected)
+        for number in range(0, len(schedules(spec, (2, 2), produces=name)), 61):
+            np.testing.assert_array_equal(planned(spec, (2, 2), number, produces=name)(first, w), expected)
 
 
 @pytest.mark.parametrize(("m", "r"), [(m, r) for m in range(1, 7) for r in range(1, 6) if m + r <= 9 and (r > 1 or m == 1)])
@@ -179,9 +194,11 @@ def test_the_transforms_are_exact(m: int, r: int) -> None:
 # Its error ------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("m", "r"), [(m, r) for r in (2, 3, 5, 7) for m in range(2, 10 - r)])
-def test_the_error_is_what_is_documented(m: int, r: int) -> None:
-    rng, channels = np.random.default_rng(m), 8  # with more, the error of both sums grows, that of the transforms less
+@pytest.mark.parametrize(
+    ("tile", "r"), [*(((m, m), r) for r in (2, 3, 5, 7) for m in range(2, 10 - r)), ((2, 4), 3), ((2, 4), 5)]
+)
+def test_the_error_is_what_is_documented(tile: Tile, r: int) -> None:
+    rng, channels = np.random.default_rng(tile[0]), 8  # with more, the error of both sums grows, that of the transforms less
     x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((1, 24, 25, channels), (r, r, channels, 32)))
     spec = describe(x.shape, w.shape, layout="channels_last", padding=1)
     exact = jj.conv(x.astype(float), w.astype(float), layout="channels_last", padding=1, algorithm="direct")
@@ -190,7 +207,7 @@ def test_the_error_is_what_is_documented(m: int, r: int) -> None:
     def error(y: Array) -> float:
         return float(np.sqrt(np.mean((y - exact) ** 2)))
 
-    assert error(planned(spec, m)(x, w)) < ERRORS[m + r - 1] * error(by_sum)
+    assert error(planned(spec, tile)(x, w)) < ERRORS[longest(spec, tile)] * error(by_sum)
 
 
 # Its bits -------------------------------------------------------------------------------------------------------------------
@@ -212,29 +229,29 @@ def layer(name: str) -> tuple[Convolution, Array, Array, Array | None]:
     return spec, *operands(spec, len(name))
 
 
-def tiles(spec: Convolution) -> int:
-    """Outputs of a tile that a test takes: not the ones that the planner would, but some with all sorts of points."""
-    return 4 if spec.n == 2 else 2 if spec.n == 3 else 6
+def some_tile(spec: Convolution) -> Tile:
+    """A tile that a test takes: not the one that the planner would, but with all sorts of points."""
+    return alike(spec, 4 if spec.n == 2 else 2 if spec.n == 3 else 6)
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_schedules_threads_and_batches_do_not_show(name: str) -> None:
     spec, x, w, bias = layer(name)
-    m = tiles(spec)
-    expected = planned(spec, m)(x, w, bias, threads=1)
-    count = len(schedules(spec, m))
+    tile = some_tile(spec)
+    expected = planned(spec, tile)(x, w, bias, threads=1)
+    count = len(schedules(spec, tile))
     for number in range(0, count, count // 4):
-        assert same_bits(planned(spec, m, number)(x, w, bias, threads=1 + number % 4), expected)
+        assert same_bits(planned(spec, tile, number)(x, w, bias, threads=1 + number % 4), expected)
     one = dataclasses.replace(spec, batch=1)
     for i in range(spec.batch):
-        assert same_bits(planned(one, m, i)(x[i : i + 1], w, bias), expected[i : i + 1])
+        assert same_bits(planned(one, tile, i)(x[i : i + 1], w, bias), expected[i : i + 1])
 
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("name", LAYERS)
 def test_views_do_not_show(name: str, view: str) -> None:
     spec, x, w, bias = layer(name)
-    plan = planned(spec, tiles(spec))
+    plan = planned(spec, some_tile(spec))
     assert same_bits(plan(VIEWS[view](x), VIEWS[view](w), bias), plan(x, w, bias))
 
 
@@ -243,8 +260,8 @@ def test_layouts_do_not_show(name: str) -> None:
     spec, x, w, bias = layer(name)
     last = dataclasses.replace(spec, layout="channels_last", weight_layout="*IO")
     there = np.ascontiguousarray(np.moveaxis(x, 1, -1)), np.ascontiguousarray(np.moveaxis(w, (0, 1), (-1, -2)))
-    y = planned(last, tiles(spec), 3)(*there, bias)
-    assert same_bits(np.moveaxis(y, -1, 1).copy(), planned(spec, tiles(spec))(x, w, bias))
+    y = planned(last, some_tile(spec), 3)(*there, bias)
+    assert same_bits(np.moveaxis(y, -1, 1).copy(), planned(spec, some_tile(spec))(x, w, bias))
 
 
 def test_the_instructions_of_a_transform_are_counted() -> None:
@@ -261,9 +278,9 @@ def test_the_instructions_of_a_transform_are_counted() -> None:
 # Memory ---------------------------------------------------------------------------------------------------------------------
 
 
-def compute_beside_pages(spec: Convolution, m: int, number: int, machine: Machine, produces: str, at_end: bool) -> None:
-    print(spec, repr(spec), m, number, produces, at_end, sep="\n", flush=True)
-    plan = planned(spec, m, number, machine, produces)
+def compute_beside_pages(spec: Convolution, tile: Tile, number: int, machine: Machine, produces: str, at_end: bool) -> None:
+    print(spec, repr(spec), tile, number, produces, at_end, sep="\n", flush=True)
+    plan = planned(spec, tile, number, machine, produces)
     x, w, bias = operands(spec, 1)
     first = x if produces == "y" else np.random.default_rng(1).standard_normal(spec.y_shape).astype(spec.dtypes.y)
     expected = plan(first, w, bias, threads=1)
@@ -273,7 +290,7 @@ def compute_beside_pages(spec: Convolution, m: int, number: int, machine: Machin
 def pages_batch(produces: str, examples: int) -> None:
     @settings(max_examples=examples, deadline=None, database=None)
     @given(job=jobs(produces), at_end=st.booleans())
-    def draw(job: tuple[Convolution, int, int, Machine], at_end: bool) -> None:
+    def draw(job: tuple[Convolution, Tile, int, Machine], at_end: bool) -> None:
         compute_beside_pages(*job, produces, at_end)
 
     draw()
@@ -306,7 +323,7 @@ def test_scratch_is_bounded() -> None:
 def test_kernels_are_freestanding(name: str, target: str) -> None:
     machine = on(ARM) if target == "aarch64" else machines.probe() if target == "this machine" else machine_with(target)
     spec, *_ = layer(name)
-    program = planned(spec, tiles(spec), 1, machine).program
+    program = planned(spec, some_tile(spec), 1, machine).program
     packing: Any = program.pack_weights
     for code, emit in ((program.code, program.emit), (packing.code, emit_winograd_weights)):
         text = emit(code, machine.target)
@@ -319,18 +336,18 @@ def test_kernels_are_freestanding(name: str, target: str) -> None:
 def test_every_kind_of_vector(name: str, vectors: str) -> None:
     machine = machine_with(vectors)
     spec, x, w, bias = layer(name)
-    y = planned(spec, 4, 40, machine)(x, w, bias)
+    y = planned(spec, (4, 4), 40, machine)(x, w, bias)
     expected = reference.conv(dataclasses.replace(spec, dtypes=spec.dtypes._replace(y="float64")), x, w, bias)
-    assert (np.abs(y - expected) <= allowed(spec, 4, reference.magnitude(spec, x, w, bias), expected)).all()
+    assert (np.abs(y - expected) <= allowed(spec, (4, 4), reference.magnitude(spec, x, w, bias), expected)).all()
 
 
 @pytest.mark.parametrize("vectors", VECTORS)
 def test_the_product_is_multiply_adds_alone(vectors: str) -> None:
     machine = machine_with(vectors)
     spec = describe((1, 56, 56, 64), (3, 3, 64, 256), padding=1, layout="channels_last")
-    found = {(s.tiles, s.vectors): s for s in schedules(spec, 2, machine)}  # the transforms of F(2) have only coefficients of ±1
+    found = {(s.tiles, s.vectors): s for s in schedules(spec, (2, 2), machine)}  # the transforms of F(2) have only coefficients of ±1
     for (rows, across), schedule in found.items():
-        program = winograd.work_of(spec, "y", machine, 2).jobs[0].program(schedule)
+        program = winograd.work_of(spec, "y", machine, (2, 2)).jobs[0].program(schedule)
         text = program.emit(program.code, machine.target)
         assert multiply_adds(text, f"<{machine.vector_bits // 32} x float>") == rows * across
         inner = innermost(assembly(text, machine.target), r"\bvfmadd\d+ps\b")
@@ -344,8 +361,8 @@ def test_one_piece_of_code_serves_every_size() -> None:
     codes = set()
     for height, width, padding, boundary, batch in ((56, 56, 1, "zero", 1), (57, 41, 0, "zero", 3), (80, 33, 2, "reflect", 8)):
         spec = describe((batch, 64, height, width), (64, 64, 3, 3), padding=padding, boundary=boundary)
-        schedule = next(s for s in schedules(spec, 4) if (s.tiles, s.vectors) == (6, 4) or (s.tiles, s.vectors) == (3, 4))
-        codes.add(winograd.work_of(spec, "y", machines.probe(), 4).jobs[0].program(schedule).code)
+        schedule = next(s for s in schedules(spec, (4, 4)) if (s.tiles, s.vectors) == (6, 4) or (s.tiles, s.vectors) == (3, 4))
+        codes.add(winograd.work_of(spec, "y", machines.probe(), (4, 4)).jobs[0].program(schedule).code)
     assert len(codes) == 1
 
 
@@ -397,6 +414,14 @@ def test_it_is_chosen_where_it_pays_whatever_batch_and_layout(channels: int, siz
         x = (batch, channels, size, size) if first else (batch, size, size, channels)
         w = (features, channels, 3, 3) if first else (3, 3, channels, features)
         assert jj.plan(x, w, padding=1, layout=layout).algorithm == algorithm
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_small_picture_takes_longer_tiles_than_wide_ones(batch: int, layout: str) -> None:
+    first = layout == "channels_first"
+    x, w = ((batch, 512, 7, 7), (512, 512, 3, 3)) if first else ((batch, 7, 7, 512), (3, 3, 512, 512))
+    assert "F(2×4, 3×3)" in str(jj.plan(x, w, padding=1, layout=layout, algorithm="winograd"))
 
 
 def test_taps_far_apart_take_tiles_of_every_residue() -> None:

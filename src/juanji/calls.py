@@ -8,6 +8,7 @@ checked in one place, and only when they are new.
 from __future__ import annotations
 
 from collections.abc import Callable
+from marshal import dumps
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from juanji import winners
 
 T = TypeVar("T")
 
-PLAIN = frozenset((int, str, bool, type(None)))  # types whose values, with them, are keys as they are
+FORMAT = 2  # of marshal: the last in which what is written does not depend on who else holds a value
 MOST_CALLS = 1024
 MOST_BYTES = 1 << 14  # of an array whose elements are looked at
 
@@ -36,25 +37,34 @@ def met(make: Callable[..., T], arrays: tuple[Any, ...], options: dict[str, Any]
     (Fraction(3, 4), True, Fraction(3, 5))
     """
     values = tuple(options.values())
-    types = tuple(map(type, values))
     try:
-        if not PLAIN.issuperset(types):
-            values = tuple([value if kind in PLAIN else _key(value) for value, kind in zip(values, types, strict=True)])
-        key = (make, arrays, values, types)
-        found: T | None = _met.get(key)
+        written: Any = dumps(values, FORMAT)
+    except ValueError:  # of other types than the language's own
+        written = None
+    try:
+        found: T | None = _met.get((make, arrays, written))
+        if found is None and not _own(values):
+            written = _key(values)
+            found = _met.get((make, arrays, written))
     except TypeError:  # something that is no key: too large, or wrong, and what follows says so
         return make(*arrays, **{name: plain(value) for name, value in options.items()})
     if found is None:
         found = make(*arrays, **{name: plain(value) for name, value in options.items()})
         if len(_met) >= MOST_CALLS:
             _met.clear()
-        _met[key] = found
+        _met[make, arrays, written] = found
     return found
 
 
 def plain(value: Any) -> Any:
     """An array as the lists or the number that it stands for."""
     return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _own(value: Any) -> bool:
+    """Whether a value is what marshal writes alike only for values that are written alike: its type, and what it holds."""
+    kind = type(value)
+    return kind in (int, float, bool, str, type(None)) or (kind in (tuple, list) and all(map(_own, value)))
 
 
 def _key(value: Any) -> Any:
@@ -69,8 +79,7 @@ def _key(value: Any) -> Any:
         case str() | int() | np.generic() | np.dtype() | type() | None:
             return (kind, value)
         case tuple() | list():
-            types = tuple(map(type, value))
-            return (kind, types, tuple(value) if PLAIN.issuperset(types) else tuple(map(_key, value)))
+            return (kind, tuple(map(_key, value)))
         case np.ndarray() if value.nbytes <= MOST_BYTES and not value.dtype.hasobject:
             return (kind, value.dtype, value.shape, value.tobytes())
     raise TypeError(f"{kind.__name__} is no key, or too large for one")

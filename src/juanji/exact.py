@@ -5,10 +5,10 @@ n products of elements that are no larger than a and b, which starts from a bias
 
     bound = n·a·b + |bias|
 
-so the fastest type that reaches as far carries it (`CARRIERS`). Element types alone give a bound that holds for all arrays of
-theirs; the magnitudes of the arrays at hand give a smaller one, often small enough for float32. A carrier's own overflow does no
-harm where the result is wanted modulo 2^64 or less: sums that wrap need no more than int64, unless an activation has to know
-their sign.
+so the fastest type that reaches as far carries it (`CARRIERS`), or int32 where instructions sum products of bytes or short integers in
+it (`carriers_of`). Element types alone give a bound that holds for all arrays of theirs; the magnitudes of the arrays at hand give a
+smaller one, often small enough for float32. A carrier's own overflow does no harm where the result is wanted modulo 2^64 or less: sums
+that wrap need no more than int64, unless an activation has to know their sign.
 
 What does not fit the output's type is the emitted code's business (`jit.elements.finish`), save overflow="raise": the saturated
 result shows where a sum may have been lost (`doubtful`); only then does a second kernel flag those that were (`refuse`).
@@ -160,6 +160,19 @@ def carrier_of(spec: Convolution, produces: str = "y", /, **most: int) -> str:
         return spec.dtypes.sum
     wraps = spec.overflow == "wrap" and spec.epilogue.activation is None
     return carrier(bound(spec, produces, **most), wraps)
+
+
+def carriers_of(spec: Convolution, produces: str = "y", /, **most: int) -> tuple[str, ...]:
+    """`carrier_of`, and behind it int32 where that holds them and float32 does not: the type of sums of products of short integers, for
+    algorithms that have no others. most: as for `bound`.
+
+    >>> from juanji.describe import describe
+    >>> spec = describe((1, 300, 10, 10), (4, 300, 3, 3), dtype="int8")
+    >>> carriers_of(spec), carriers_of(spec, x=10)
+    (('float64', 'int32'), ('float32',))
+    """
+    found = carrier_of(spec, produces, **most)
+    return (found, "int32") if found == "float64" and bound(spec, produces, **most) < 2**31 else (found,)
 
 
 def in_words(integers: Array, dtype: str) -> Array:

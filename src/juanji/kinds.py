@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Protocol
@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from juanji import complexes, exact, planner, winners
-from juanji.errors import DtypeError, ShapeError
-from juanji.planner import READ, Bound, Plan
+from juanji.errors import DtypeError, NotBuiltError, ShapeError
+from juanji.plans import READ, Bound, Plan
 from juanji.spec import Convolution, Dtypes
 
 Array = npt.NDArray[Any]
@@ -66,20 +66,30 @@ class Integers:
 
     def __init__(self, spec: Convolution, algorithm: str, precision: str, produces: str):
         self.spec, self.produces, self._choice = spec, produces, (algorithm, precision)
-        self._read, self._plans = READ[produces], dict[tuple[str, str], Plan]()
+        self._read, self._plans = READ[produces], dict[tuple[tuple[str, ...], str], Plan]()
         self._settled = exact.carrier_of(spec, produces) == next(iter(exact.CARRIERS))  # whatever the arrays hold
         self.least = self.plan(dict.fromkeys((*self._read, "bias"), 0))  # refuses what no algorithm accepts
 
     def plan(self, most: Mapping[str, int], overflow: str = "saturate") -> Plan:
         """The plan whose sums hold what arrays of these magnitudes give; overflow takes the place of "raise"."""
-        key = exact.carrier_of(self.spec, self.produces, **most), overflow
+        key = exact.carriers_of(self.spec, self.produces, **most), overflow
         found = self._plans.get(key)
         if found is None:
-            if self.spec.overflow != "raise":
-                overflow = self.spec.overflow
-            spec = replace(self.spec, dtypes=self.spec.dtypes._replace(sum=key[0]), overflow=overflow)
-            found = self._plans[key] = planner.plan_for(spec, *self._choice, self.produces)
+            found = self._plans[key] = self._fastest(key[0], overflow if self.spec.overflow == "raise" else self.spec.overflow)
         return found
+
+    def _fastest(self, carriers: Sequence[str], overflow: str) -> Plan:
+        """Of the plans whose sums are of these types the one that is expected to be fastest: all of them are exact."""
+        plans, refused = list[Plan](), list[NotBuiltError]()
+        for carrier in carriers:
+            spec = replace(self.spec, dtypes=self.spec.dtypes._replace(sum=carrier), overflow=overflow)
+            try:
+                plans.append(planner.plan_for(spec, *self._choice, self.produces))
+            except NotBuiltError as reason:
+                refused.append(reason)
+        if not plans:
+            raise refused[0]
+        return min(plans, key=lambda plan: plan.seconds)
 
     @property
     def _as_output(self) -> Convolution:

@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from juanji.errors import CompileError, NotBuiltError
-from juanji.jit import permission, store, tiles
+from juanji.jit import dot_products, permission, store, tiles
+from juanji.jit.elements import SCALARS
 from juanji.jit.emit import I64, PTR, Emitter
 from juanji.jit.load import load
 from juanji.jit.lock import compiling
@@ -35,6 +37,7 @@ CHAINS = 12  # independent multiply-adds in flight: enough to hide their latency
 class Machine:
     """Of one core: peaks in FLOP/s (a multiply-add is two), bandwidth in B/s (read and written, copying), caches in bytes.
 
+    peak_int8, peak_int16, peak_bfloat16: of dot-product instructions for such numbers, 0 without them.
     peak_matrix: of the matrix unit with bfloat16 numbers, 0 without one that this process may use.
     """
 
@@ -46,6 +49,9 @@ class Machine:
     peak_f32: float
     peak_f64: float
     bandwidth: float
+    peak_int8: float = 0.0
+    peak_int16: float = 0.0
+    peak_bfloat16: float = 0.0
     peak_matrix: float = 0.0
 
     @property
@@ -70,6 +76,11 @@ class Machine:
     def peak_of_products(self, x: str, w: str) -> float:
         """FLOP/s of the matrix unit for products of these element types, 0 if it has none."""
         return self.peak_matrix * (1 if x == "bfloat16" else 2) if (x, w) in tiles.PRODUCTS else 0.0
+
+    def peak_of_dots(self, x: str, w: str) -> float:
+        """FLOP/s of the dot-product instruction for products of these element types, 0 if there is none."""
+        dot = dot_products.instruction(self.target, x, w)
+        return 0.0 if dot is None else {"i8": self.peak_int8, "i16": self.peak_int16, "bf16": self.peak_bfloat16}[dot.scalar]
 
 
 def probe() -> Machine:
@@ -150,6 +161,9 @@ def _measure() -> Machine:
         peak_f32=rates[target],
         peak_f64=_peak(target, "f64"),
         bandwidth=_bandwidth(),
+        peak_int8=_peak_dots(target, "int8"),
+        peak_int16=_peak_dots(target, "int16"),
+        peak_bfloat16=_peak_dots(target, "bfloat16"),
     )
 
 
@@ -179,11 +193,54 @@ def _peak(target: Target, scalar: str) -> float:
     best = float("inf")
     for _ in range(40):
         room[:] = 0
-        room[0] = rounds
-        start = time.perf_counter()
-        code.call(ctypes.c_void_p(room.ctypes.data))
-        best = min(best, time.perf_counter() - start)
+        best = min(best, _timed(code, room, rounds))
     return 2.0 * rounds * CHAINS * vector.lanes / best
+
+
+def _timed(code: store.Code, room: npt.NDArray[Any], rounds: int) -> float:
+    """Seconds of so many rounds, the first word of a kernel's arguments."""
+    room.view(np.int64)[0] = rounds
+    start = time.perf_counter()
+    code.call(ctypes.c_void_p(room.ctypes.data))
+    return time.perf_counter() - start
+
+
+def dot_loop(target: Target, dot: dot_products.Dot) -> str:
+    """The IR of chains of dot products in registers: a row of the number of rounds, words of x and of w, and the sums of one chain."""
+    e = Emitter(target.vector_bits, target.masks)
+    vector = e.vector(SCALARS[dot.total])
+    with e.function("kernel", PTR) as (row,):
+        x, w = (e.load(vector, row + (8 + i * vector.bytes)) for i in range(2))
+        chains = [e.var(vector, e.load(vector, row + (8 + 2 * vector.bytes))) for _ in range(CHAINS)]
+        with e.loop(0, e.load(I64, row)):
+            for chain in chains:
+                chain.set(dot_products.multiply_add(e, x, w, chain.get(), dot))
+        for chain in reversed(chains):
+            e.store(chain.get(), e.unknown(row + (8 + 2 * vector.bytes)))
+    return e.text()
+
+
+def _peak_dots(target: Target, dtype: str) -> float:
+    """FLOP/s of dot products of numbers of a type, 0 without an instruction, or if first products are not what they should be."""
+    from juanji.jit.compile import compile_ir
+
+    dot = dot_products.instruction(target, dtype, dtype)
+    if dot is None:
+        return 0.0
+    code = store.Code(compile_ir(dot_loop(target, dot), target))
+    count = target.vector_bits // 8 // 4 * dot.group
+    x, w = (np.arange(count) * step % 7 - 3 for step in (3, 5))
+    room = np.zeros(8 + 3 * target.vector_bits // 8, np.uint8)
+    for place, numbers in enumerate((x ^ -128 if dot.turned else x, w)):
+        stored = numbers.astype(np.float32).view(np.uint32) >> 16 if dtype == "bfloat16" else numbers
+        words = stored.astype(np.uint16 if dtype == "bfloat16" else dtype).view(np.uint8)
+        room[8 + place * len(words) :][: len(words)] = words
+    _timed(code, room, 1)
+    sums, products, weights = room[8 + 2 * len(words) :].view(dot.total), (x * w).reshape(-1, dot.group), w.reshape(-1, dot.group)
+    if not np.array_equal(sums + dot.correction * weights.sum(axis=1), products.sum(axis=1)):
+        return 0.0
+    rounds = 10_000
+    return 2.0 * rounds * CHAINS * count / min(_timed(code, room, rounds) for _ in range(20))
 
 
 def _matrix(target: Target, key: str) -> float:
@@ -225,17 +282,11 @@ def _peak_matrix(target: Target) -> float:
         words = numbers.astype(np.float32).view(np.uint32).reshape(-1) >> 16
         room[64 + part * tiles.TILE :][: tiles.TILE] = words.astype(np.uint16).view(np.uint8)
 
-    def run(rounds: int) -> float:
-        room[:8].view(np.int64)[0] = rounds
-        start = time.perf_counter()
-        code.call(ctypes.c_void_p(room.ctypes.data))
-        return time.perf_counter() - start
-
-    run(1)
+    _timed(code, room, 1)
     if not np.array_equal(room[64 + 2 * tiles.TILE :].view(np.float32).reshape(16, 16), left @ right.T):
         return 0.0
     rounds = 10_000
-    return 2.0 * rounds * chains * 16 * 16 * 32 / min(run(rounds) for _ in range(20))
+    return 2.0 * rounds * chains * 16 * 16 * 32 / min(_timed(code, room, rounds) for _ in range(20))
 
 
 def _bandwidth() -> float:

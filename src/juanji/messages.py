@@ -125,6 +125,7 @@ TABLE: dict[str, tuple[str, str]] = {
         "{f32} float32, {f64} float64, copying {bandwidth}",
         "float32 {f32}，float64 {f64}，复制 {bandwidth}",
     ),
+    "info.peak.dots": (", dot products {rate} int8", "，点积指令 int8 {rate}"),
     "info.peak.matrix": (", matrix unit {rate} bfloat16", "，矩阵单元 bfloat16 {rate}"),
     "info.cores": ("cores", "核心"),
     "info.store": ("compiled code kept", "已保存的机器码"),

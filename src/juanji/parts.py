@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy.typing as npt
@@ -9,18 +10,18 @@ import numpy.typing as npt
 from juanji import machine as machines
 from juanji.algorithms.direct import Job
 from juanji.algorithms.problem import contiguous_strides
-from juanji.jit.arguments import HEAD, Row
+from juanji.entry import Entry
+from juanji.jit.arguments import HEAD
 from juanji.jit.load import load
-from juanji.jit.memory import address
 from juanji.jit.store import Code
 from juanji.jit.target import Target
 from juanji.kept import kept
-from juanji.run import THREAD_CYCLES, Ready, longest_share, run_items, slice_length, workers
+from juanji.run import THREAD_CYCLES, Ready, longest_share, slice_length, workers
 from juanji.run import threads as as_many
 
 Array = npt.NDArray[Any]
 
-X, W, BIAS, Y = (HEAD.index(name) for name in ("x", "w", "bias", "y"))
+X, Y = HEAD.index("x"), HEAD.index("y")
 LEAST_SHARED = 2 * THREAD_CYCLES  # work of which two threads have enough each
 MOST_ITEMS = 1 << 30
 ITEM_CYCLES = 50e3  # that an item made for many threads has at least
@@ -31,13 +32,16 @@ MOST_ROWS = 64  # rows of arguments that a part keeps, one for each way an input
 
 
 class Operands(NamedTuple):
-    """Weights and biases as the program of a part reads them, and where they lie."""
+    """Weights and biases as the program of a part reads them."""
 
     part: Part
     w: Array
     bias: Array | None
-    w_at: int
-    bias_at: int
+
+
+def packing(w: Array, threads: int | None) -> AbstractContextManager[None]:
+    """The threads that put weights in order: those that are asked for, where there are enough weights for them."""
+    return nullcontext() if threads is None or w.nbytes < FEW_BYTES else as_many(threads)
 
 
 class Part:
@@ -46,19 +50,19 @@ class Part:
     def __init__(self, schedule: Any, cycles: float, job: Job, target: Target):
         self.schedule, self.cycles, self.job, self.target = schedule, cycles, job, target
         self.program = job.program(schedule)
-        self._rows: dict[tuple[int, ...], tuple[Row, int]] = {}
+        self._entries: dict[tuple[int, ...], Entry] = {}
         self._finer: dict[int, Part] = {}
 
     def pack(self, w: Array, bias: Array | None, threads: int | None) -> Operands:
         """Weights and biases in the program's order."""
-        program = self.program
-        if threads is None or w.nbytes < FEW_BYTES:
-            w = program.pack_weights(w)
-        else:
-            with as_many(threads):
-                w = program.pack_weights(w)
-        bias = None if bias is None else program.pack_bias(bias)
-        return Operands(self, w, bias, address(w), 0 if bias is None else address(bias))
+        if threads is None or w.nbytes < FEW_BYTES:  # as in `packing`, but a context takes half a microsecond
+            return self.packed(self.program.pack_weights(w), bias)
+        with as_many(threads):
+            return self.packed(self.program.pack_weights(w), bias)
+
+    def packed(self, w: Array, bias: Array | None) -> Operands:
+        """The same of weights that are in order."""
+        return Operands(self, w, None if bias is None else self.program.pack_bias(bias))
 
     @kept
     def once(self) -> Part:
@@ -102,26 +106,24 @@ class Part:
     def run(self, x: Array, operands: Operands, y: Array, threads: int | None) -> None:
         """Run the program that the operands are for on an input as it lies and the array that it writes."""
         part = operands.part if self.cycles < LEAST_SHARED else operands.part.for_threads(threads)
-        program = part.program
-        run_items(part.code, part._filled(x, operands, y), program.items, program.scratch, self.cycles, threads)
+        entry = part._entries.get(x.strides) or part._new_entry(x)
+        entry(x, operands.w, operands.bias, y, threads)
 
     def ready(self, x: Array, operands: Operands, y: Array, threads: int | None) -> Ready:
         """`run` for arrays that stay where they are, with nothing left to look up; not for two threads at a time."""
         part = operands.part.for_threads(threads)
-        row, program = part._filled(x, operands, y), part.program
+        entry, program = part._entries.get(x.strides) or part._new_entry(x), part.program
+        row = entry.filled(x, operands.w, operands.bias, y)
         return Ready(part.code, row, program.items, program.scratch, self.cycles, threads, (x, operands, y, program.tables))
 
-    def _filled(self, x: Array, operands: Operands, y: Array) -> Row:
-        row, start = self._rows.get(x.strides) or self._new_row(x)
-        row = type(row).from_buffer_copy(row)
-        row[X], row[W], row[BIAS], row[Y] = address(x) + start, operands.w_at, operands.bias_at, address(y) + self.program.y_start
-        return row
-
-    def _new_row(self, x: Array) -> tuple[Row, int]:
+    def _new_entry(self, x: Array) -> Entry:
         # An axis of one element may have any stride; the one of a close array is what the addresses are reckoned with.
         close = contiguous_strides(x.shape, x.itemsize)
         strides = tuple(c if length == 1 else s for length, s, c in zip(x.shape, x.strides, close, strict=True))
-        found = self.program.row(strides), self.program.x_start(strides)
-        if len(self._rows) < MOST_ROWS:
-            self._rows[x.strides] = found
-        return found
+        program = self.program
+        row = program.row(strides)
+        row[X], row[Y] = program.x_start(strides), program.y_start
+        entry = Entry(self.code, row, program.items, program.scratch, self.cycles)
+        if len(self._entries) < MOST_ROWS:
+            self._entries[x.strides] = entry
+        return entry

@@ -23,26 +23,26 @@ from juanji.algorithms.pooling import Kernel, Reduction, reduction, scatter
 from juanji.algorithms.problem import contiguous_strides
 from juanji.convolution import compute
 from juanji.describe import array_of, describe
+from juanji.entry import Entry
 from juanji.errors import ArgumentError, DtypeError, ShapeError
 from juanji.gradients import conv_grad_input
-from juanji.jit.arguments import HEAD, Row
 from juanji.jit.load import load
-from juanji.jit.memory import address, empty_aligned
+from juanji.jit.memory import apart, empty_aligned
 from juanji.jit.store import Code
-from juanji.jit.windowed import FAULT, PLACES
 from juanji.kept import kept
 from juanji.machine import Machine
-from juanji.run import Ready, run_items
+from juanji.run import Ready
 from juanji.spec import Convolution
 from juanji.windows import Pooling, Sliding
 
 Array = npt.NDArray[Any]
 
-X, AT_PLACES, AT_FAULT, Y = (HEAD.index(name) for name in ("x", PLACES, FAULT, "y"))
 WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
 FLOATS = ("float16", "float32", "float64")
 NAMES = {np.dtype(name): name for name in (*WHOLE, *FLOATS)}  # NumPy takes a microsecond to spell a type's name
-MOST_MATCHED = 12  # windows that meet an element, up to which looking for its errors is faster than sending them
+FETCHED, FETCHED_FROM_MEMORY = 7.0, 20.0  # taps of a window, up to which its error is better fetched than sent
+CLEARED = 0.4  # the same for each element of an error's share, which is cleared before errors are sent
+MOST_MEETING = 4  # windows at an element, up to which few of neighbouring errors have the same place
 MOST_ROWS = 64  # rows of arguments that a kernel keeps, one for each way an input may lie
 
 
@@ -54,7 +54,7 @@ class Reducer:
 
     def __init__(self, work: Reduction, machine: Machine):
         self.kernel, self.target = reduction(work, machine), machine.target
-        self._rows: dict[tuple[int, ...], Row] = {}
+        self._entries: dict[tuple[int, ...], Entry] = {}
 
     @kept
     def code(self) -> Code:
@@ -68,29 +68,24 @@ class Reducer:
         kernel = self.kernel
         if not kernel.fits(x):
             x = np.ascontiguousarray(x)
-        row = self._filled(x, y, places)
+        entry = self._entries.get(x.strides) or self._new_entry(x)
         if kernel.code.matched and places is not None:
-            _run_checked(self.code, row, kernel, places, threads)
+            _run_checked(entry, kernel, x, places, y, threads)
         else:
-            run_items(self.code, row, kernel.items, kernel.scratch, kernel.cycles, threads)
+            entry(x, places, None, y, threads)
 
     def ready(self, x: Array, y: Array, places: Array | None, threads: int | None) -> Ready:
         """The call on arrays that stay where they are, of which x fits; not for two threads at a time."""
-        kernel, row = self.kernel, self._filled(x, y, places)
+        kernel, entry = self.kernel, self._entries.get(x.strides) or self._new_entry(x)
+        row = entry.filled(x, places, None, y)
         return Ready(self.code, row, kernel.items, kernel.scratch, kernel.cycles, threads, (x, y, places, kernel))
 
-    def _filled(self, x: Array, y: Array, places: Array | None) -> Row:
-        row = self._rows.get(x.strides) or self._new_row(x)
-        row = type(row).from_buffer_copy(row)
-        row[X], row[AT_PLACES], row[Y] = address(x), 0 if places is None else address(places), address(y)
-        return row
-
-    def _new_row(self, x: Array) -> Row:
+    def _new_entry(self, x: Array) -> Entry:
         close = contiguous_strides(x.shape, x.itemsize)  # an axis of one element may have any stride
-        row = self.kernel.row(tuple(c if length == 1 else s for length, s, c in zip(x.shape, x.strides, close, strict=True)))
-        if len(self._rows) < MOST_ROWS:
-            self._rows[x.strides] = row
-        return row
+        entry = self.kernel.entry(self.code, tuple(c if length == 1 else s for length, s, c in zip(x.shape, x.strides, close, strict=True)))
+        if len(self._entries) < MOST_ROWS:
+            self._entries[x.strides] = entry
+        return entry
 
 
 class Pooler:
@@ -98,24 +93,23 @@ class Pooler:
 
     def __init__(self, pooling: Pooling, machine: Machine):
         self.pooling, self.machine = pooling, machine
-        self.y_dtype = np.dtype(pooling.y_dtype)
-        self.x_dtype = "uint8" if pooling.dtype == "bool" else pooling.dtype
-        self.total = {"float16": "float32"}.get(pooling.y_dtype, pooling.y_dtype)
-        self.total = "uint8" if self.total == "bool" else self.total
+        self.x_dtype, self.y_dtype = np.dtype(pooling.dtype), np.dtype(pooling.y_dtype)
+        self.total = np.dtype({"float16": "float32", "bool": "uint8"}.get(pooling.y_dtype, pooling.y_dtype))  # of comparisons and sums
 
     def _reduction(
         self, largest: bool, places: bool = False, before: str | None = None, root: bool = False, mean: bool = False, wide: bool = False
     ) -> Reducer:
-        pooling = self.pooling
+        pooling, total = self.pooling, self.total.name
+        stored = (total, total) if wide else tuple("uint8" if name == "bool" else name for name in (pooling.dtype, pooling.y_dtype))
         return Reducer(
             Reduction(
                 windows=tuple(axis.windows for axis in pooling.axes),
                 batch=pooling.batch,
                 channels=pooling.channels,
                 layout=pooling.layout,
-                x=self.total if wide else self.x_dtype,
-                y=self.total if wide else "uint8" if pooling.y_dtype == "bool" else pooling.y_dtype,
-                total=self.total,
+                x=stored[0],
+                y=stored[1],
+                total=total,
                 largest=largest,
                 places=places,
                 before=before,
@@ -167,16 +161,16 @@ class Pooler:
         return self._transposed(matched=False, divisors=tuple(np.full(axis.size, d[0]) for axis, d in same))
 
     def _transposed(self, matched: bool, divisors: tuple[npt.NDArray[np.int64], ...] | None = None) -> Reducer:
-        pooling = self.pooling
+        pooling, total = self.pooling, self.total.name
         return Reducer(
             Reduction(
                 windows=tuple(axis.windows.transpose() for axis in pooling.axes),
                 batch=pooling.batch,
                 channels=pooling.channels,
                 layout=pooling.layout,
-                x=self.total,
-                y=self.total,
-                total=self.total,
+                x=total,
+                y=total,
+                total=total,
                 largest=False,
                 matched=matched,
                 divisors=divisors,
@@ -185,9 +179,29 @@ class Pooler:
         )
 
     @kept
-    def meeting(self) -> float:
-        """How many windows meet an element, on average."""
-        return math.prod(float(axis.windows.count.sum()) / axis.size for axis in self.pooling.axes)
+    def sender(self) -> Sender:
+        """What adds errors up at their places."""
+        pooling, last = self.pooling, self.pooling.layout == "channels_last"
+        beside = 2 if self._taps * math.prod(pooling.output) > MOST_MEETING * math.prod(pooling.size) else 1
+        kernel = scatter(pooling.size, pooling.output, pooling.batch, pooling.channels, last, self.total.name, True, beside)
+        return Sender(kernel)
+
+    @kept
+    def fetches(self) -> bool:
+        """Whether the errors of maxima are not sent to their places, but fetched by the elements of their windows: by as many at a time as
+        there are lanes, where channels are in these. What is sent waits for memory, if that is not the second cache."""
+        pooling = self.pooling
+        if pooling.layout != "channels_last" or pooling.channels == 1:
+            return False
+        outputs, elements = math.prod(pooling.output), math.prod(pooling.size)
+        size = pooling.channels * (outputs * (8 + self.total.itemsize) + elements * self.total.itemsize)
+        most = FETCHED + CLEARED * elements / outputs if size <= self.machine.l2 else FETCHED_FROM_MEMORY
+        return self._taps <= most
+
+    @kept
+    def _taps(self) -> float:
+        """Elements of a window, on average."""
+        return math.prod(float(axis.windows.count.mean()) for axis in self.pooling.axes)
 
     @kept
     def divisor(self) -> Array:
@@ -224,7 +238,8 @@ def forward(
         np.copyto(y, np.power(sums, 1 / pooling.p, out=sums), casting="same_kind")
     else:
         reducer = plan.forward if places is None else plan.with_places
-        reducer(_bytes(x), _bytes(y), places, threads)
+        truth = plan.y_dtype.kind == "b"
+        reducer(x.view(np.uint8) if truth else x, y.view(np.uint8) if truth else y, places, threads)
     if given is not None and y is not given:
         np.copyto(given, y)
     result = out if out is not None else y[0] if single else y
@@ -237,7 +252,7 @@ def _weighted(plan: Pooler, x: Array, weights: Array, threads: int | None) -> Ar
     """Σ w·x / Σ w over what lies inside each window."""
     pooling = plan.pooling
     w, norm = _normalised(pooling, weights)
-    spec = _as_pictures(pooling, plan.total)
+    spec = _as_pictures(pooling, plan.total.name)
     pictures = x.astype(plan.total, copy=False).reshape(spec.x_shape)
     y = compute(spec, pictures, w.reshape(spec.w_shape).astype(plan.total), threads=threads).reshape(pooling.y_shape)
     return y if norm is None else np.divide(y, norm, out=y)
@@ -315,7 +330,7 @@ def backward(
             assert weights is not None
             w, norm = _normalised(pooling, weights)
             dx = _convolution_adjoint(plan, errors if norm is None else errors / norm, w, threads)
-    dx = dx.astype(pooling.dtype, copy=False)
+    dx = dx if dx.dtype == plan.x_dtype else dx.astype(plan.x_dtype)
     return dx[0] if single else dx
 
 
@@ -349,7 +364,7 @@ def _spread(plan: Pooler, spread: Reducer, errors: Array, threads: int | None) -
 
 def _convolution_adjoint(plan: Pooler, errors: Array, w: Array, threads: int | None) -> Array:
     """The gradient of the input of the convolution that weighs windows."""
-    spec = _as_pictures(plan.pooling, plan.total)
+    spec = _as_pictures(plan.pooling, plan.total.name)
     dy, kernel = errors.astype(plan.total, copy=False).reshape(spec.y_shape), w.reshape(spec.w_shape).astype(plan.total)
     steps: dict[str, Any] = {"stride": spec.stride, "dilation": spec.dilation, "padding": spec.padding}
     return conv_grad_input(dy, kernel, spec.x_shape, **steps, threads=threads).reshape(plan.pooling.x_shape)
@@ -359,77 +374,62 @@ def _places(plan: Pooler, x: Array, single: bool, indices: npt.ArrayLike | None,
     """Where each maximum stands: as given, and checked, or found anew."""
     pooling = plan.pooling
     if indices is not None:
-        shape = pooling.y_shape[1:] if single else pooling.y_shape
-        return places_of(indices, shape).reshape(pooling.y_shape)
+        return places_of(indices, pooling.y_shape[1:])[None] if single else places_of(indices, pooling.y_shape)
     places = empty_aligned(pooling.y_shape, np.int64)
     plan.with_places(x, np.empty(pooling.y_shape, plan.y_dtype), places, threads)
     return places
 
 
 def _scattered(plan: Pooler, errors: Array, places: Array, threads: int | None) -> Array:
-    """Each error at its place: sent there, or, where channels are in the lanes, fetched by the places that few windows hold."""
+    """Each error at its place: sent there, or fetched from there. Both add those that meet in row order, so to the same bits."""
     pooling = plan.pooling
-    if pooling.layout == "channels_last" and pooling.channels > 1 and plan.meeting <= MOST_MATCHED:
-        dx = empty_aligned(pooling.x_shape, plan.total)
-        plan.matched(errors.astype(plan.total, copy=False), dx, places, threads)
-        return dx
-    return send(errors, places, pooling.x_shape, pooling.output, pooling.size, pooling.layout, True, None, threads)
+    errors = errors if errors.dtype == plan.total else errors.astype(plan.total)
+    if not plan.fetches:
+        return send(plan.sender, errors, places, pooling.x_shape, None, threads)
+    dx = empty_aligned(pooling.x_shape, plan.total)
+    plan.matched(errors, dx, places, threads)
+    return dx
 
 
 # Sending values to places -----------------------------------------------------------------------------------------------
-
-
-def send(
-    values: Array,
-    places: Array,
-    shape: tuple[int, ...],
-    spatial: tuple[int, ...],
-    goal: tuple[int, ...],
-    layout: str,
-    add: bool,
-    out: Array | None,
-    threads: int | None,
-) -> Array:
-    """Batched values added to, or put at, their places in zeros of a shape; `spatial` and `goal` are the spatial axes of both."""
-    values = np.ascontiguousarray(values)
-    result = empty_aligned(shape, values.dtype) if out is None else _usable(out, shape, values.dtype, values, places)
-    if result.size:
-        channels = shape[-1] if layout == "channels_last" else shape[1]
-        dtype = NAMES[values.dtype] if add else f"uint{8 * values.dtype.itemsize}"
-        sender = _sender(goal, spatial, shape[0], channels, layout == "channels_last", dtype, add)
-        row = type(sender.row).from_buffer_copy(sender.row)
-        row[X], row[AT_PLACES], row[Y] = address(values), address(places), address(result)
-        _run_checked(sender.code, row, sender.kernel, places, threads)
-    if out is not None and result is not out:
-        np.copyto(out, result)
-    return result
-
-
-def _run_checked(code: Code, row: Row, kernel: Kernel, places: Array, threads: int | None) -> None:
-    """Run a kernel that looks at the places that it uses. Raises ArgumentError if one of them lies outside its plane."""
-    fault = np.zeros(1, np.int64)
-    row[AT_FAULT] = address(fault)
-    run_items(code, row, kernel.items, kernel.scratch, kernel.cycles, threads)
-    if fault[0]:
-        plane = kernel.words["pixels"]
-        raise ArgumentError(f"indices from {places.min()} to {places.max()} must lie between 0 and {plane - 1}: flat places in a plane")
 
 
 class Sender:
     """One scattering, compiled when it is first wanted."""
 
     def __init__(self, kernel: Kernel):
-        self.kernel, self.row = kernel, kernel.row(())
+        self.kernel = kernel
 
     @kept
-    def code(self) -> Code:
-        """The machine code."""
-        return machines.loaded(self.kernel.code, self.kernel.emit)
+    def entry(self) -> Entry:
+        """The machine code and its arguments."""
+        return self.kernel.entry(machines.loaded(self.kernel.code, self.kernel.emit), ())
+
+
+def send(sender: Sender, values: Array, places: Array, shape: tuple[int, ...], out: Array | None, threads: int | None) -> Array:
+    """Batched values at their places in zeros of a shape."""
+    values = np.ascontiguousarray(values)
+    result = empty_aligned(shape, values.dtype) if out is None else _usable(out, shape, values.dtype, values, places)
+    if result.size:
+        _run_checked(sender.entry, sender.kernel, values, places, result, threads)
+    if out is not None and result is not out:
+        np.copyto(out, result)
+    return result
+
+
+def _run_checked(entry: Entry, kernel: Kernel, values: Array, places: Array, result: Array, threads: int | None) -> None:
+    """Run a kernel that looks at the places that it uses. Raises ArgumentError if one of them lies outside its plane."""
+    fault = np.zeros(1, np.int64)
+    entry(values, places, fault, result, threads)
+    if fault[0]:
+        plane = kernel.words["pixels"]
+        raise ArgumentError(f"indices from {places.min()} to {places.max()} must lie between 0 and {plane - 1}: flat places in a plane")
 
 
 @lru_cache(maxsize=1024)
-def _sender(size: tuple[int, ...], out: tuple[int, ...], batch: int, channels: int, last: bool, dtype: str, add: bool) -> Sender:
-    return Sender(scatter(size, out, batch, channels, last, dtype, add))
+def unpooler(size: tuple[int, ...], out: tuple[int, ...], batch: int, channels: int, layout: str, itemsize: int) -> Sender:
+    """What puts values (…, *out) of so many bytes at their places in planes (…, *size)."""
+    return Sender(scatter(size, out, batch, channels, layout == "channels_last", f"uint{8 * itemsize}", add=False))
 
 
 # Arrays ------------------------------------------------------------------------------------------------------------------
@@ -455,11 +455,11 @@ def product(axes: list[Array]) -> Array:
 
 def _output_like(name: str, value: npt.ArrayLike, plan: Pooler, single: bool) -> Array:
     """An array of the output's shape, with its batch and in its type."""
-    array = numbers(name, value)
-    shape = plan.pooling.y_shape[1:] if single else plan.pooling.y_shape
-    if array.shape != shape:
-        raise ShapeError(f"{name} has shape {array.shape}, but the output has {shape}")
-    return array.astype(plan.y_dtype, copy=False).reshape(plan.pooling.y_shape)
+    array, shape = numbers(name, value), plan.pooling.y_shape
+    if array.shape != (shape[1:] if single else shape):
+        raise ShapeError(f"{name} has shape {array.shape}, but the output has {shape[1:] if single else shape}")
+    array = array if array.dtype == plan.y_dtype else array.astype(plan.y_dtype)
+    return array[None] if single else array
 
 
 def places_of(indices: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
@@ -470,11 +470,6 @@ def places_of(indices: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
     if places.shape != shape:
         raise ShapeError(f"indices have shape {places.shape}, but must have {shape}: one per value")
     return np.ascontiguousarray(places, np.int64)
-
-
-def _bytes(array: Array) -> Array:
-    """Truth values as the bytes that they are."""
-    return array.view(np.uint8) if array.dtype.kind == "b" else array
 
 
 def batched(out: Any, single: bool) -> Any:
@@ -492,7 +487,8 @@ def _usable(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], *inputs: Arr
         raise ShapeError(f"out has shape {np.shape(out)}, but the result has {shape}")
     if out.dtype != dtype and out.dtype.newbyteorder("=") != dtype:
         raise DtypeError(f"out has dtype {out.dtype}, but the result has {dtype}")
-    if not out.flags.writeable:
+    flags = out.flags
+    if not flags.writeable:
         raise ArgumentError("out is read-only")
-    fitting = out.flags.c_contiguous and out.flags.aligned and out.dtype.isnative
-    return out if fitting and not any(np.may_share_memory(out, x) for x in inputs) else empty_aligned(shape, dtype)
+    fitting = flags.c_contiguous and flags.aligned and out.dtype.isnative
+    return out if fitting and apart(out, inputs) else empty_aligned(shape, dtype)

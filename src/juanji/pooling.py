@@ -12,7 +12,7 @@ import numpy.typing as npt
 from juanji.calls import met
 from juanji.describe import Padding, PerAxis, parse_padding, per_axis
 from juanji.errors import ArgumentError, ShapeError
-from juanji.pooler import NAMES, Array, Pooler, backward, batched, forward, numbers, places_of, pooler, product, send
+from juanji.pooler import NAMES, Array, Pooler, backward, batched, forward, numbers, places_of, pooler, product, send, unpooler
 from juanji.spec import LAYOUTS
 from juanji.windows import KINDS, Axis, Pooling, Sliding, bins, sliding
 
@@ -229,7 +229,8 @@ def unpool(
         raise ShapeError(f"y of shape {y.shape} must have at least one channel")
     full = (values.shape[0], *goal, channels) if last else (values.shape[0], channels, *goal)
     places = places_of(indices, y.shape).reshape(values.shape)
-    result = send(values, places, full, spatial, goal, layout, False, None if out is None else batched(out, single), threads)
+    sender = unpooler(goal, spatial, values.shape[0], channels, layout, values.dtype.itemsize)
+    result = send(sender, values, places, full, None if out is None else batched(out, single), threads)
     if out is not None:
         return out
     return result[0] if single else result

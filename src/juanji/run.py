@@ -36,14 +36,13 @@ PAGE = 4096  # no two threads' scratch memory shares one
 
 
 class _Room(NamedTuple):
-    """Memory from an address on, and the array that must outlive its use."""
+    """Bytes from an address on, and the array that must outlive their use."""
 
     size: int
-    address: int
-    array: Array | None
+    memory: tuple[int, Array | None]
 
 
-NO_ROOM = _Room(0, 0, None)
+NO_ROOM = _Room(0, (0, None))
 
 
 class _Thread(threading.local):
@@ -56,14 +55,19 @@ class _Thread(threading.local):
         """The address of as many bytes at the start of a cache line, and the array that must outlive their use."""
         room = self.room
         if size > room.size:
-            room = _Room(size, *zeroed(size))
+            room = _Room(size, zeroed(size))
             if size <= KEPT_SCRATCH:
                 self.room = room
-        return room.address, room.array
+        return room.memory
 
 
 _thread = _Thread()
 _default: int | None = None
+
+
+def scratch_memory(size: int) -> tuple[int, Array | None]:
+    """As many bytes of this thread's, at the start of a cache line: their address, and the array that must outlive their use."""
+    return _thread.scratch(size)
 
 
 def set_threads(count: int) -> None:
@@ -109,8 +113,8 @@ def thread_count(asked: int | None) -> int:
 
 def workers(items: int, cycles: float, asked: int | None) -> int:
     """How many threads take part: no more than there are items, or than have work that is worth the hand-over."""
-    if asked is None and cycles < 2 * THREAD_CYCLES and _default is not None:  # once the setting has been looked at
-        return 1
+    if cycles < 2 * THREAD_CYCLES and (_default is not None if asked is None else type(asked) is int and asked > 0):
+        return 1  # once the setting has been looked at
     return min(thread_count(asked), max(items, 1), int(cycles / THREAD_CYCLES) or 1)
 
 

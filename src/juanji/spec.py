@@ -30,7 +30,7 @@ class Dtypes(NamedTuple):
 
     A description sums float32 for float16 and bfloat16, otherwise what NumPy promotes x and w to or a wider output's type, and
     "int64" for exact sums of integers, whatever their size. What algorithms see has in its place the machine type that carries such
-    sums (`exact.CARRIERS`), which may be a float, or an integer of several words (`WORDS`).
+    sums (`exact.carriers_of`), which may be a float, int32, or an integer of several words (`WORDS`).
     """
 
     x: str = "float32"

@@ -22,7 +22,8 @@ from juanji.convolution import plan
 from juanji.describe import describe
 from juanji.errors import ArgumentError
 from juanji.kinds import AnyPlan, Complexes, Integers, plan_for
-from juanji.planner import ALGORITHMS, PREPARED, READ, Choice, Plan
+from juanji.planner import ALGORITHMS, PREPARED, Choice
+from juanji.plans import READ, Plan
 from juanji.run import thread_count
 from juanji.spec import Convolution
 from juanji.winners import Winner

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from juanji.algorithms import costs
-from juanji.algorithms.packing import BiasPacking, Packing, pack_weights
+from juanji.algorithms.packing import BiasPacking, GroupPacking, Packing, pack_weights
 from juanji.algorithms.problem import Problem, Tables, aligned, contiguous_strides
 from juanji.algorithms.splitting import shared, smaller
+from juanji.algorithms.words import WordPacking, WordProblem
 from juanji.jit.channel import ChannelCode, emit_channel
 from juanji.jit.program import Program
 
@@ -22,6 +23,7 @@ from juanji.jit.program import Program
 TILE_CYCLES, WINDOW_CYCLES = 18.0, 3.2  # to start a tile, and to find the window of each of its pixels
 LOOP_CYCLES = 6.5  # to start the innermost loop of a reduction
 STORE_CYCLES = 1.5  # per vector of sums that is put down or taken up
+JOIN = 2.1  # per vector of a plane that is joined with others in words
 MOVE, FAR_MOVE = 0.9, 1.9  # multiply-adds that a move within a vector counts for: within 16 bytes, and further
 
 
@@ -39,17 +41,19 @@ class Channel:
     lanewise: bool
     prefetch: bool
     packs: bool = False  # the kernel puts the weights in order itself
+    word: int = 1  # channels that one element holds, as dot-product instructions take them
 
     @property
     def tile(self) -> tuple[object, ...]:
         """Schedules with equal tiles share their code, whatever the kernel."""
-        return "channel", self.pixels, self.vectors, self.panel, self.planar, self.lanewise
+        return "channel", self.word, self.pixels, self.vectors, self.panel, self.planar, self.lanewise
 
     def __str__(self) -> str:
         kind = "lane-wise tile" if self.lanewise else "channel tile"
+        words = f" in words of {self.word}" if self.word > 1 else ""
         source = ("through planes" if self.planar else "through a panel") if self.panel else "read in place"
         return (
-            f"{kind} {self.pixels} pixels × {self.vectors} vectors, {self.block} channels at a time, "
+            f"{kind} {self.pixels} pixels × {self.vectors} vectors, {self.block * self.word} channels{words} at a time, "
             f"chunks of {'×'.join(map(str, self.box))} pixels {source}, {self.splits} shares of the features"
             + (", weights put in order by the way" if self.packs else "")
         )
@@ -80,7 +84,7 @@ def _candidates(problem: Problem, lanewise: bool) -> Iterator[tuple[Channel, flo
     machine, spatial = problem.machine, problem.loops.spatial
     groups, features, channels, held = _roles(problem, lanewise)
     steps = problem.kernel * channels
-    must_copy = problem.dtypes.x != problem.dtypes.sum or any(s.padded for s in spatial)
+    must_copy = problem.converted or any(s.padded for s in spatial)
     prefetch = steps * features * problem.bytes > machine.l2 // 4
     for vectors in range(1, 5):
         width = vectors * problem.lanes
@@ -118,7 +122,7 @@ def _candidates(problem: Problem, lanewise: bool) -> Iterator[tuple[Channel, flo
                     continue
                 loads = pixels * (vectors if lanewise else 1) + vectors
                 moves = move * sums  # by one of the units that multiply
-                step = max((sums + moves) / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, costs.FMA_LATENCY)
+                step = max((sums + moves) / problem.products_per_cycle, loads / costs.LOADS_PER_CYCLE, costs.FMA_LATENCY)
                 step += far + costs.SECOND_CACHE_PIXELS * pixels / problem.lanes
                 tile = steps * step + steps / inner * LOOP_CYCLES + pixels * WINDOW_CYCLES
                 tile += channels // block * (sums * STORE_CYCLES + TILE_CYCLES)
@@ -127,7 +131,7 @@ def _candidates(problem: Problem, lanewise: bool) -> Iterator[tuple[Channel, flo
                 cycles = problem.batch * groups * chunks * (blocks_f * -(-chunk // pixels) * tile + fill)
                 if lanewise and turned and problem.far:
                     cycles *= costs.TURNED_AFAR
-                yield Channel(pixels, vectors, block, box, splits, panel, planar, lanewise, prefetch), cycles
+                yield Channel(pixels, vectors, block, box, splits, panel, planar, lanewise, prefetch, word=problem.word), cycles
 
 
 def _fill(problem: Problem, reach: Sequence[int], held: int, planar: bool, turned: bool) -> float:
@@ -135,7 +139,8 @@ def _fill(problem: Problem, reach: Sequence[int], held: int, planar: bool, turne
     across = min(problem.lanes, reach[-1]) if planar or turned else min(problem.lanes, held)
     vectors = math.prod(reach) * held / across
     lines = math.prod(reach[:-1]) * (held if planar else 1)
-    return vectors * (costs.TURN_CYCLES if turned else 2 * costs.COPY_CYCLES) + lines * costs.LINE_CYCLES
+    join = JOIN * problem.word if planar and problem.word > 1 else 0.0
+    return vectors * (costs.TURN_CYCLES if turned else 2 * costs.COPY_CYCLES + join) + lines * costs.LINE_CYCLES
 
 
 def _reach(problem: Problem, box: Sequence[int]) -> list[int]:
@@ -208,10 +213,17 @@ def once(problem: Problem, schedule: Channel) -> Channel | None:
     groups, features, channels, _ = _roles(problem, schedule.lanewise)
     chunks = problem.batch * math.prod(-(-s.out // b) for s, b in zip(problem.loops.spatial, schedule.box, strict=True))
     large = problem.kernel * channels * features * groups * problem.bytes > problem.machine.l2 // 2
-    packing = pack_weights(problem, schedule.vectors * problem.lanes, schedule.block, across=schedule.lanewise)
+    packing = _packing(problem, schedule.vectors * problem.lanes, schedule)
     if schedule.lanewise or chunks > 1 or not large or not isinstance(packing, Packing) or not packing.by_code:
         return None
-    return replace(schedule, packs=True, prefetch=False, splits=1)
+    return replace(schedule, packs=True, prefetch=packing.code.beside or packing.runs_follow, splits=1)
+
+
+def _packing(problem: Problem, width: int, schedule: Channel) -> Packing | GroupPacking | WordPacking:
+    """Weights in the order of the sum."""
+    if isinstance(problem, WordProblem):
+        return WordPacking(problem, width, schedule.block)
+    return pack_weights(problem, width, schedule.block, across=schedule.lanewise)
 
 
 class _Panel(NamedTuple):
@@ -268,8 +280,9 @@ def program(problem: Problem, schedule: Channel) -> Program:
         inner, taps[last] = wide.kernel * schedule.block, 1
     straight = inner <= (costs.MOST_STRAIGHT // 3 if schedule.planar else costs.MOST_STRAIGHT)
 
-    packing = pack_weights(problem, width, schedule.block, across=schedule.lanewise)
+    packing = _packing(problem, width, schedule)
     packs = packing if schedule.packs and isinstance(packing, Packing) else None
+    packed = packing.step if isinstance(packing, WordPacking) else problem.kernel * channels * width * size
     code = ChannelCode(
         x=dtypes.x,
         total=dtypes.sum,
@@ -290,6 +303,8 @@ def program(problem: Problem, schedule: Channel) -> Program:
         prefetch=schedule.prefetch,
         steps=inner if straight else 0,
         packs=packs.code if packs else None,
+        beside=packs is not None and packs.code.beside,
+        words=problem.words if isinstance(problem, WordProblem) else None,
     )
     ys = problem.y_strides
     goals = offsets(schedule.box, [problem.y_step(s) for s in spatial]) if code.gaps else None
@@ -301,10 +316,11 @@ def program(problem: Problem, schedule: Channel) -> Program:
     whole = problem.last and panel.blocks == 1 and held == problem.groups * problem.channels == panel_c
     words = {
         "constants": tables.constants, "map_w": tables.maps[-1], "size_w": wide.size, "low_w": wide.low,
-        "phase": 0, "line": 0, "slack": 0, "map_offsets": tables.offsets, "map_goals": tables.goals, "groups": groups, "channels": channels,
-        "blocks_c": blocks_c, "steps": steps, "panels": panel.blocks, "panel_c": panel_c, "split": share, "splits": splits,
+        "phase": 0, "line": 0, "slack": 0, "map_offsets": tables.offsets, "map_goals": tables.goals, "groups": groups,
+        "channels": problem.contraction.extent("c"), "blocks_c": blocks_c, "steps": steps, "panels": panel.blocks, "panel_c": panel_c,
+        "split": share, "splits": splits,
         "blocks_f": blocks_f, "count_f": features, "ps_b": panel.block, "ps_c": step_c, "ys_n": ys[0],
-        "ys_c": ys[problem.channel_dimension], "ys_p": ys[wide.y], "sums": sums, "step": blocks_c * steps * width * size,
+        "ys_c": ys[problem.channel_dimension], "ys_p": ys[wide.y], "sums": sums, "step": packed,
         "inner": inner, "channels_all": held, "whole": int(whole),
         "stream": int(problem.stream),
     }  # fmt: skip
@@ -314,13 +330,11 @@ def program(problem: Problem, schedule: Channel) -> Program:
         words[f"ys{i}"] = problem.y_step(s)
     room = aligned((chunk + schedule.pixels + problem.lanes) * width * size)  # of the sums of a block of features
     scratch = sums + room + 64
+    tables_w: tuple[npt.NDArray[np.int64], ...] = ()
     if packs:
-        near = min(share, max(problem.machine.l2 // 4 // room, 1))  # whose sums stay in the second cache
-        packed_f, packed_c = (near, 1) if packs.blocks_follow else (1, blocks_c)
-        scratch = aligned(sums + packed_f * room)
-        words |= {**packs.words, "packed": scratch, "packed_f": packed_f, "packed_c": packed_c, "sums_f": room}
-        words["packed_runs"] = words["runs"] * packed_c // blocks_c
-        scratch += packed_f * packed_c * steps * width * size + 64
+        of_packs, tables_w, packed = _packs(problem, packs, _Blocks(share, blocks_c, steps, width), room)
+        words |= {**of_packs, "packed": aligned(sums + of_packs["packed_f"] * room), "sums_f": room}
+        scratch = words["packed"] + packed + 64
     return Program(
         code=code,
         emit=emit_channel,
@@ -332,11 +346,40 @@ def program(problem: Problem, schedule: Channel) -> Program:
         scratch=scratch,
         pack_weights=packs.as_it_lies if packs else packing,
         pack_bias=BiasPacking(dtypes.sum, groups, width),
-        tables=(*tables.arrays, *(packs.tables if packs else ())),
+        tables=(*tables.arrays, *tables_w),
         x_skipped=problem.loops.skipped,
         y_start=problem.y_start,
         goal=problem.goal,
     )
+
+
+class _Blocks(NamedTuple):
+    """Blocks of features of an item, and of the reduction; steps and features of one."""
+
+    features: int
+    reduction: int
+    steps: int
+    width: int
+
+
+def _packs(
+    problem: Problem, packs: Packing, blocks: _Blocks, room: int
+) -> tuple[dict[str, int], tuple[npt.NDArray[np.int64], ...], int]:
+    """Which weights are put in order at a time: arguments, tables that these point into, and bytes of what is in order.
+
+    room: of the sums of a block of features, of as many blocks as stay in the second cache.
+    """
+    l2, runs = problem.machine.l2, packs.words["runs"]
+    near = min(blocks.features, max(l2 // 4 // room, 1))
+    block = blocks.steps * blocks.width * problem.bytes
+    if packs.code.beside:  # each block as it is used; what is asked for meanwhile stays in that cache, too
+        times = -(-blocks.features // min(near, max(l2 // 6 // block, 1)))
+        count = -(-blocks.features // times)
+        steps = packs.steps(count * blocks.width)
+        return {**packs.words, "map_runs": steps.ctypes.data, "packed_f": count, "packed_c": 1, "packed_runs": 0}, (steps,), block
+    count, deep = (near, 1) if packs.blocks_follow else (1, blocks.reduction)
+    words = {**packs.words, "packed_f": count, "packed_c": deep, "packed_runs": runs * deep // blocks.reduction}
+    return words, packs.tables, count * deep * block
 
 
 def offsets(box: Sequence[int], steps: Sequence[int]) -> npt.NDArray[np.int64]:

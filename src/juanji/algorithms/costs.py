@@ -37,6 +37,7 @@ FAR = 1.5  # of the second cache, from which on input and output together are no
 ITEM_MACS = 1 << 20  # an item of work should not be smaller: a thread takes several
 FEWEST_STEPS = 64  # of a block of the reduction, where there is a choice
 OUTER_PIXELS, OUTER_PIXELS_LAST = 448, 112  # output positions of a block of the gradient of the weights, by where channels lie
+OUTER_PIXELS_LANEWISE = 1024  # of channels that are lanes: what matters most is how many lines of the input are copied more than once
 OUTER_PIXELS_IN_PLACE = 64  # of pixels that are read in place: each brings a line of its own to the first cache
 MOST_STEP = 8  # elements from one output to the next, up to which vectors with gaps are stored: each then takes as many stores
 MOST_TAPS = 64  # kernels with a pattern of zeros are written out tap by tap up to this many

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from juanji.algorithms import costs
+from juanji.algorithms.channel import FAR_MOVE, MOVE
 from juanji.algorithms.loops import Spatial, three_axes
 from juanji.algorithms.packing import BiasPacking, pack_weights
 from juanji.algorithms.problem import Problem, Tables
+from juanji.algorithms.splitting import shared, shorter
 from juanji.jit.depthwise import DepthwiseCode, emit_depthwise, looped
 from juanji.jit.program import Program
 from juanji.spec import WORDS
 
 MOST_HELD = 9  # weights that are held in registers
 MOST_SUMS, MOST_SUMS_CONVERTED = 6, 4  # of a tile beside them. With more, LLVM moves loads so far ahead that registers run out
-MOST_COLUMNS = 12  # of a tile whose weights are not held
+MOST_SUMS_GROUPED = 16  # of a tile of groups of several channels, whose weights are not held
+MOST_UNROLLED_GROUPED = 1200  # multiply-adds of such a tile in one straight piece of code
+MOST_COLUMNS = 14  # of a tile whose weights are not held
 MOST_UNROLLED = 320  # multiply-adds of a kernel row in one straight piece of code, which only strides and dilations make so long
 LINE, SETS = 64, 64  # bytes of a line; sets of the first cache: lines as many lines apart share one
 
@@ -56,8 +60,8 @@ def accepts(problem: Problem) -> bool:
     converted = problem.dtypes.x != problem.dtypes.sum
     return (
         problem.last
-        and problem.lanewise == 1
-        and (problem.groups % problem.lanes == 0 or problem.machine.target.masks)
+        and problem.lanewise > 0
+        and (_channels(problem) % problem.lanes == 0 or problem.machine.target.masks)
         and problem.taps is None
         and problem.dtypes.sum not in WORDS
         and len(axes) <= 3
@@ -71,11 +75,14 @@ def candidates(problem: Problem) -> Iterator[tuple[Depthwise, float]]:
     if not accepts(problem):
         return
     deep, high, wide = three_axes(problem.loops)
-    vectors, row_macs = -(-problem.groups // problem.lanes), wide.out * problem.kernel * problem.groups
+    vectors, row_macs = _vectors(problem), wide.out * problem.kernel * problem.channels * _channels(problem)
     for rows, columns in _shapes(problem):
         if rows > high.out or columns > wide.out:
             continue
-        tile = _large_tile(problem, columns) if _rolled(problem) else _small_tile(problem, rows, columns)
+        if problem.channels > 1:
+            tile = _group_tile(problem, rows, columns)
+        else:
+            tile = _large_tile(problem, columns) if _rolled(problem) else _small_tile(problem, rows, columns)
         tiles = deep.out * -(-high.out // rows) * -(-wide.out // columns)
         for inside in (True, False):
             band, share = high.out, max(costs.ITEM_MACS * vectors // (row_macs * high.out), 1)
@@ -88,11 +95,16 @@ def candidates(problem: Problem) -> Iterator[tuple[Depthwise, float]]:
 def _rolled(problem: Problem) -> bool:
     """Whether kernel rows are a loop: where registers do not hold the weights beside the sums."""
     _, high, wide = three_axes(problem.loops)
-    return high.kernel * wide.kernel > min(MOST_HELD, problem.machine.registers - MOST_SUMS - 2)
+    return problem.channels == 1 and high.kernel * wide.kernel > min(MOST_HELD, problem.machine.registers - MOST_SUMS - 2)
 
 
 def _shapes(problem: Problem) -> Iterable[tuple[int, int]]:
     """Rows and columns of tiles."""
+    if problem.channels > 1:
+        _, high, wide = three_axes(problem.loops)
+        straight = MOST_UNROLLED_GROUPED // (high.kernel * wide.kernel * problem.channels)
+        most = min(MOST_SUMS_GROUPED, problem.machine.registers - 4, straight)
+        return [(rows, columns) for rows in range(1, 5) for columns in range(1, most // rows + 1)]
     if _rolled(problem):
         wide = problem.loops.spatial[-1]
         counts = range(1, min(MOST_COLUMNS, problem.machine.registers - 4) + 1)
@@ -113,6 +125,17 @@ def _small_tile(problem: Problem, rows: int, columns: int) -> float:
     inner = _inner(deep, 1) * _inner(high, rows) * _inner(wide, columns)
     edges = 1 - inner / (deep.out * -(-high.out // rows) * -(-wide.out // columns))
     return tile + edges * met * BORDER + sums * costs.STORE_CYCLES + costs.TILE_CYCLES / 2
+
+
+def _group_tile(problem: Problem, rows: int, columns: int) -> float:
+    """Cycles of a tile of groups of several channels, whose weights come from the first cache."""
+    deep, high, wide = three_axes(problem.loops)
+    met, macs = deep.kernel * _met(high, rows) * _met(wide, columns), rows * columns * problem.kernel * problem.channels
+    move = MOVE if problem.channels * problem.bytes <= 16 else FAR_MOVE
+    converting = met if problem.dtypes.x != problem.dtypes.sum else 0
+    arithmetic = (macs + met * problem.channels * move + converting) / costs.FMA_PER_CYCLE
+    tile = max(arithmetic, (met + macs) / costs.LOADS_PER_CYCLE, macs / (rows * columns) * costs.FMA_LATENCY)
+    return tile + rows * columns * costs.STORE_CYCLES + costs.TILE_CYCLES
 
 
 def _large_tile(problem: Problem, columns: int) -> float:
@@ -137,7 +160,7 @@ def _reading(problem: Problem, rows: int, inside: bool) -> float:
     Neighbours in a vector of channels lie as many lines apart as there are vectors; where that is even, they share fewer sets.
     """
     deep, high, wide = axes = three_axes(problem.loops)
-    vectors, machine = -(-problem.groups // problem.lanes), problem.machine
+    vectors, machine = _vectors(problem), problem.machine
     first = deep.size * high.size * wide.size
     seen = deep.seen * high.seen if _clipped(axes) else 1.0
     again = max(deep.out * -(-high.out // rows) * deep.kernel * _met(high, rows) * wide.size * seen - first, 0.0)
@@ -149,8 +172,19 @@ def _reading(problem: Problem, rows: int, inside: bool) -> float:
 
 def _weights(problem: Problem, inside: bool) -> float:
     """Cycles of a tile to read weights that the first cache does not hold."""
-    size = problem.kernel * problem.bytes * (-(-problem.groups // problem.lanes) * problem.lanes if inside else problem.lanes)
-    return problem.kernel * LINE_CYCLES if size > problem.machine.l1 else 0.0
+    taps = problem.kernel * problem.channels
+    size = taps * problem.bytes * problem.lanes * (_vectors(problem) if inside else 1)
+    return taps * LINE_CYCLES if size > problem.machine.l1 else 0.0
+
+
+def _channels(problem: Problem) -> int:
+    """Of all groups."""
+    return problem.groups * problem.channels
+
+
+def _vectors(problem: Problem) -> int:
+    """Of channels."""
+    return -(-_channels(problem) // problem.lanes)
 
 
 def _clipped(axes: Sequence[Spatial]) -> bool:
@@ -171,6 +205,16 @@ def _inner(axis: Spatial, count: int) -> int:
     return max(-(-axis.out // count) - outer, 0)
 
 
+def finer(problem: Problem, schedule: Depthwise, items: int) -> Depthwise:
+    """The schedule in about so many items: bands of fewer tiles, or fewer vectors of channels."""
+    deep, high, _ = three_axes(problem.loops)
+    others, vectors = problem.batch * deep.out, _vectors(problem)
+    if schedule.channels_inside:
+        band = shorter(schedule.band, schedule.rows, high.out, items, others)
+        return replace(schedule, band=min(-(-band // schedule.rows) * schedule.rows, schedule.band))
+    return replace(schedule, share=min(schedule.share, shared(vectors, -(-items // others))))
+
+
 def program(problem: Problem, schedule: Depthwise) -> Program:
     """The kernel of a schedule, and its arguments."""
     deep, high, wide = axes = three_axes(problem.loops)
@@ -182,8 +226,9 @@ def program(problem: Problem, schedule: Depthwise) -> Program:
         kernel=(deep.kernel, high.kernel, wide.kernel),
         stride=(deep.stride, high.stride, wide.stride),
         dilation=(deep.dilation, high.dilation, wide.dilation),
+        group=problem.channels,
         padded=any(axis.padded for axis in axes),
-        partial=problem.groups % problem.lanes != 0,
+        partial=_channels(problem) % problem.lanes != 0,
         bias=epilogue.bias,
         activation=epilogue.activation,
         narrowing=problem.narrowing,
@@ -193,13 +238,13 @@ def program(problem: Problem, schedule: Depthwise) -> Program:
         clipped=_rolled(problem) and _clipped(axes),
         channels_inside=schedule.channels_inside,
     )
-    vectors, ys = -(-problem.groups // problem.lanes), problem.y_strides
+    vectors, ys = _vectors(problem), problem.y_strides
     bands, shares = -(-high.out // schedule.band), -(-vectors // schedule.share)
     tables = Tables(problem, axes)
     outside = next((i for i, axis in enumerate(axes) if axis.padded), 0)
     words = {
         "constants": tables.constants, "outside": size * outside, "parameter": size * len(axes), "ys_n": ys[0], "bands": bands,
-        "band": schedule.band, "shares": shares, "share": schedule.share, "channels": problem.groups, "stream": int(problem.stream),
+        "band": schedule.band, "shares": shares, "share": schedule.share, "channels": _channels(problem), "stream": int(problem.stream),
     }  # fmt: skip
     for name, axis in zip("dhw", axes, strict=True):
         words |= {f"size_{name}": axis.size, f"low_{name}": axis.low, f"out_{name}": axis.out, f"ys_{name}": problem.y_step(axis)}
@@ -212,7 +257,7 @@ def program(problem: Problem, schedule: Depthwise) -> Program:
         close=(problem.channel_dimension,),
         items=problem.batch * deep.out * bands * shares,
         scratch=0,
-        pack_weights=pack_weights(problem, problem.lanes, 1, across=True),
+        pack_weights=pack_weights(problem, problem.lanes, problem.channels, across=True),
         pack_bias=BiasPacking(dtypes.sum, 1, problem.lanes),
         tables=tables.arrays,
         x_skipped=problem.loops.skipped,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from juanji.algorithms import channel, depthwise, planes, space
+from juanji.algorithms import channel, depthwise, phased, pixels, planes, space
 from juanji.algorithms.channel import Channel
 from juanji.algorithms.depthwise import Depthwise
+from juanji.algorithms.phased import Phases
+from juanji.algorithms.pixels import Pixels
 from juanji.algorithms.planes import Plane
 from juanji.algorithms.problem import Problem
 from juanji.algorithms.space import Space
@@ -21,12 +24,12 @@ from juanji.complexes import PARTS
 from juanji.contraction import Contraction, lower
 from juanji.jit.program import Program
 from juanji.machine import Machine
-from juanji.phases import Phase, fold_border, phases, regions
+from juanji.phases import fold_border, phases, regions
 from juanji.spec import NO_EPILOGUE, WORDS, Convolution, Dtypes
 
 Array = npt.NDArray[Any]
 Arrays = Sequence[Array]
-Tile = Space | Channel | Depthwise | Plane  # the schedules of a gathering tile
+Tile = Space | Channel | Depthwise | Plane | Pixels  # the schedules of a gathering tile
 
 
 def _as_it_is(schedule: Any, items: int) -> Any:
@@ -92,7 +95,7 @@ def work(spec: Convolution, produces: str, machine: Machine) -> Work:
     """What computes the output ("y"), the gradient of the input ("x") or of the weights ("w"), of shared weights (else tiled.py)."""
     if produces == "y":
         return Work((tile(Problem(lower(spec), spec.dtypes, spec.epilogue, machine, overflow=spec.overflow)),), spec.dtypes.y)
-    return grad_input(spec, machine) if produces == "x" else _grad_weight(spec, machine)
+    return grad_input(spec, machine, join=_phases) if produces == "x" else _grad_weight(spec, machine)
 
 
 def tile(problem: Problem) -> Job:
@@ -106,6 +109,7 @@ def _candidates(problem: Problem) -> Iterator[tuple[Tile, float]]:
         yield from channel.candidates(problem)
         yield from depthwise.candidates(problem)
         yield from planes.candidates(problem)
+        yield from pixels.candidates(problem)
 
 
 def _program(problem: Problem, schedule: Tile) -> Program:
@@ -116,6 +120,8 @@ def _program(problem: Problem, schedule: Tile) -> Program:
             return channel.program(problem, schedule)
         case Plane():
             return planes.program(problem, schedule)
+        case Pixels():
+            return pixels.program(problem, schedule)
     return depthwise.program(problem, schedule)
 
 
@@ -127,17 +133,41 @@ def _finer(problem: Problem, schedule: Tile, items: int) -> Tile:
             return channel.finer(problem, schedule, items)
         case Plane():
             return planes.finer(problem, schedule, items)
-    return schedule
+        case Pixels():
+            return pixels.finer(problem, schedule, items)
+    return depthwise.finer(problem, schedule, items)
 
 
 def _once(problem: Problem, schedule: Tile) -> Tile | None:
     return channel.once(problem, schedule) if isinstance(schedule, Channel) else None
 
 
+def tile_of_phases(phases: Phases) -> Job:
+    """Phases of a gradient by the tile that computes them together."""
+    return Job(partial(phased.candidates, phases), partial(phased.program, phases), partial(phased.finer, phases))
+
+
+def _phases(problems: Sequence[Problem]) -> list[Job]:
+    """Phases of gradients by the tiles that are expected to be fastest; those of planes together where that is faster."""
+    jobs: list[Job] = []
+    for group in phased.groups(problems):
+        apart, one = [tile(problem) for problem in group], phased.together(group)
+        if one is not None:
+            job = tile_of_phases(one)
+            least = [min((cycles for _, cycles in each.candidates()), default=math.inf) for each in (job, *apart)]
+            apart = [job] if least[0] < sum(least[1:]) else apart
+        jobs += apart
+    return jobs
+
+
 def grad_input(
-    spec: Convolution, machine: Machine, job: Callable[[Problem], Job] = tile, cut: Callable[[Problem], Sequence[Job]] | None = None
+    spec: Convolution,
+    machine: Machine,
+    job: Callable[[Problem], Job] = tile,
+    join: Callable[[Sequence[Problem]], Sequence[Job]] | None = None,
 ) -> Work:
-    """The phases of the gradient of the input, after which strips of border are folded back. job, or cut: what computes a phase."""
+    """The phases of the gradient of the input, after which strips of border are folded back. job: what computes one; join: what computes
+    all of them."""
     contraction = replace(lower(spec), taps=None).producing("x")
     strips, found = regions(contraction)[1:], phases(contraction)
     bare = [phase for phase in found if phase.contraction is None]
@@ -146,17 +176,14 @@ def grad_input(
     epilogue = spec.epilogue if finished else NO_EPILOGUE
     dtypes = Dtypes(of.y, of.w, of.sum, of.x if finished else of.sum)
     pieces = ((p.contraction, p.region) for p in found if p.contraction is not None)
-    jobs: list[Job] = []
-    for piece, region in pieces:
-        problem = Problem(piece, dtypes, epilogue, machine, region, spec.overflow)
-        jobs += [job(problem)] if cut is None else cut(problem)
+    problems = [Problem(piece, dtypes, epilogue, machine, region, spec.overflow) for piece, region in pieces]
     return Work(
-        tuple(jobs),
+        tuple(join(problems) if join else map(job, problems)),
         dtypes.y,
         finished,
         tuple(strip.shape for strip in strips),
         "strips of border, folded back",
-        partial(_clear, contraction, bare) if bare else None,
+        partial(_clear, {phase.region for phase in bare}) if bare else None,
         partial(_fold, contraction) if strips else None,
     )
 
@@ -182,13 +209,10 @@ def add_segments(arrays: Arrays) -> None:
         np.add.reduce(arrays[1], axis=0, out=arrays[0])
 
 
-def _clear(contraction: Contraction, bare: Sequence[Phase], arrays: Arrays) -> None:
-    """Zeros where no tap arrives."""
-    for phase in bare:
-        index: list[slice] = [slice(None)] * len(contraction.x.dimensions)
-        for i, (first, step) in enumerate(phase.places):
-            index[contraction.x.dimensions.index(contraction.x.along(f"q{i}"))] = slice(first, None, step)
-        arrays[phase.region][tuple(index)] = 0
+def _clear(bare: Collection[int], arrays: Arrays) -> None:
+    """Zeros in all of each region that has phases where no tap arrives: faster than in these alone, elements apart."""
+    for region in bare:
+        arrays[region].fill(0)
 
 
 def _fold(contraction: Contraction, arrays: Arrays) -> None:

@@ -9,6 +9,8 @@ The unit multiplies bfloat16 numbers and adds in float32 (`jit.tiles` says how i
                 |x₃| ≤ 2⁻¹⁶|x|, and the others, x₂w₃ and less, are 2⁻²⁴ of the product and of both signs
     int8, uint8 int32 sums, exact: taken where no partial sum can leave int32
 
+Gradients of weights are computed with the same numbers, in blocks of positions (`matrix_outer`).
+
 Every product of parts is exact in float32, and 32 neighbours are added apart from the running sum, so that fewer and smaller roundings
 meet than in one chain. The root mean square error of float32 sums over that of the direct sum, 8 to 2048 channels, 1 to 49 taps, is 0.4
 to 0.6 for normal numbers, 0.6 to 0.9 for numbers of many sizes, 0.3 to 0.65 for sums of one sign; the largest error likewise. So the
@@ -16,11 +18,12 @@ planner may choose it (`tests/test_matrix.py` holds it to ERRORS).
 
 What differs from IEEE arithmetic, and why precision="strict" keeps to the direct sum: subnormal numbers and sums count as zeros; float32
 numbers below 1e−33 lose digits, since their parts are subnormal; an infinity may give NaN instead, as do float32 numbers above 3.39e38,
-whose first part is infinite; where channels are few it also reaches outputs whose windows end shortly before it.
+whose first part is infinite; where channels and taps are so few that a window fills no step, it also reaches outputs whose windows end
+shortly before it.
 
-The order of the sum (blocks of channels, taps, channels; or taps of a row and channels together) follows from the description of one
-image alone. So neither batch, threads, views, layouts nor schedules show in the bits. Products are exact and each sum adds its own in the
-same order whichever of both operands has the pixels, so that a tile may have them as rows or as columns.
+The order of the sum (blocks of channels, taps, channels; or, of few channels, taps of two axes and channels together) follows from the
+description of one image alone. So neither batch, threads, views, layouts nor schedules show in the bits. Products are exact and each sum
+adds its own in the same order whichever of both operands has the pixels, so that a tile may have them as rows or as columns.
 """
 
 from __future__ import annotations
@@ -33,12 +36,12 @@ from functools import partial
 from juanji import machine as machines
 from juanji.algorithms import costs, direct
 from juanji.algorithms.direct import Job, Work
-from juanji.algorithms.matrix_program import Layout, Matrix, Numbers, every, joined, numbers, program
+from juanji.algorithms.matrix_layout import Blocks, Layout, Numbers, Unfolded, every, layout, numbers, unfolded
+from juanji.algorithms.matrix_program import Matrix, program
 from juanji.algorithms.problem import Problem
 from juanji.algorithms.splitting import shared, smaller
 from juanji.contraction import lower
-from juanji.exact import limits, terms
-from juanji.jit.emit import LINE
+from juanji.exact import limits
 from juanji.jit.matrix import moves
 from juanji.jit.matrix_code import PAIRS
 from juanji.jit.tiles import ROWS, TILE
@@ -54,31 +57,30 @@ FEWEST_ITEMS = 8
 
 # Cycles, measured as those of `costs` and on the same machine: layers of both networks of `bench`, all schedules, three kinds of numbers.
 PRODUCT, LOAD = 16.0, 2.5  # of two tiles; of a tile, beside its products
-CROSSING = 42.0  # more for a tile of windows that begin anywhere in a line, at the same time as products
 FAR_X, FAR_W = 13.0, 7.0  # of a tile of pixels under one tap, of weights that the first cache does not hold
 STREAM = 0.053  # per byte of input, weights or output that the second cache does not hold
 LARGE_PANEL = 0.15  # per byte of a panel that takes more than a third of it
+FAR_PANEL = 0.05  # per byte of an unfolded one beyond half of it
 SPREAD = 0.065  # per byte of outputs that are written in pieces of pixels, and more than the second cache takes so
-TILE_CYCLES = 65.0
+TILE_CYCLES, SHORT_TILE = 65.0, 180.0  # of a register tile; of one of few channels, whose sums are short
 ROW, STORE, TURNED = 5.5, 1.5, 5.5  # to begin a row of sums that leaves; per vector of it; per vector that leaves transposed
 PARTIAL = 12.0  # more for a pixel that has fewer features than a tile
 EXPOSED = 0.15  # per accumulator, of the shorter of products and stores: the more of them, the less of the next ones is in sight
 COPY, TURN, CUT = 6.5, 9.5, 3.0  # per row of a tile that a panel gets; and for each part that is turned, that it is cut into
-FEW = 1.12  # times what else is expected of few channels, whose sums are short
-GATHERED = 1.7  # per number that is gathered from planes alone
+PLANE, JOIN = 15.0, 4.0  # to begin a plane of a line that is unfolded; per vector of words and part
+FAR_STORE = 0.2  # per byte of outputs of few channels, at the same time as products, where they take half of the second cache
 PREPARING, PREPARING_CALL = 0.7, 2e4  # per weight and part, and to begin
 
 
 def accepts(spec: Convolution, produces: str) -> str | None:
     """None, or why this algorithm does not compute the product of the description."""
-    if produces == "w":
-        return "it computes no gradients of weights"
     if not spec.shared or spec.taps is not None:
         return "its weights are shared, and none of them skipped"
-    of = numbers(spec.dtypes.x if produces == "y" else spec.dtypes.y, spec.dtypes.w)
+    read = [getattr(spec.dtypes, name) for name in {"y": "xw", "x": "yw", "w": "xy"}[produces]]
+    of = numbers(*read)
     if of is None:
-        return f"no products of {spec.dtypes.x} with {spec.dtypes.w}"
-    reason = _whole(spec, produces) if of.total == "int32" else _rounded(spec, of)
+        return f"no products of {read[0]} with {read[1]}"
+    reason = whole(spec, produces) if of.total == "int32" else _rounded(spec, of)
     if reason is None and not machines.probe().peak_matrix:
         return "this processor has no matrix unit that the process may use"
     return reason
@@ -95,17 +97,14 @@ def _rounded(spec: Convolution, of: Numbers) -> str | None:
     return None
 
 
-def _whole(spec: Convolution, produces: str) -> str | None:
-    """The same for sums of integers. A description whose sums float32 carries has none that leave int32."""
+def whole(spec: Convolution, produces: str) -> str | None:
+    """None, or why a product of integers has no exact sums in int32, which holds those that float32 carries as well."""
     if produces != "y":
         return "it computes no gradients of integers"
-    if not spec.dtypes.integers or spec.dtypes.sum not in ("float32", "float64"):
-        return f"no sums in {spec.dtypes.sum}"
     if spec.dtypes.y.startswith("float"):
         return f"it writes no {spec.dtypes.y}"
-    largest = [max(-least, most) for least, most in (limits(spec.dtypes.x), limits(spec.dtypes.w))]
-    if spec.dtypes.sum == "float64" and (spec.epilogue.bias or terms(spec) * math.prod(largest) >= 2**31):
-        return "sums may leave int32"
+    if not spec.dtypes.integers or spec.dtypes.sum not in ("float32", "int32"):
+        return f"no sums in {spec.dtypes.sum}"
     least, most = limits(spec.dtypes.x)
     if any(b.constant and not least <= b.value <= most for b in spec.boundary):
         return f"what stands outside does not fit {spec.dtypes.x}"
@@ -113,7 +112,11 @@ def _whole(spec: Convolution, produces: str) -> str | None:
 
 
 def work(spec: Convolution, produces: str, machine: Machine) -> Work:
-    """What computes the output ("y") or the gradient of the input ("x")."""
+    """What computes the output ("y"), the gradient of the input ("x") or of the weights ("w")."""
+    if produces == "w":
+        from juanji.algorithms import matrix_outer  # which outputs do not need
+
+        return matrix_outer.work(spec, machine)
     of = numbers(spec.dtypes.x if produces == "y" else spec.dtypes.y, spec.dtypes.w)
     assert of is not None  # `accepts` has looked
     if produces == "y":
@@ -154,25 +157,29 @@ def _lies_so(problem: Problem, of: Numbers) -> bool:
     spatial = problem.loops.spatial
     if not problem.last or of.parts > 1 or problem.channels % of.row or any(s.padded for s in spatial):
         return False
-    layout = Layout(problem, of, [s.out for s in spatial], panel=False)
-    return problem.loops.pixels >= ROWS and not any(step % layout.pitch for step in layout.outer)
+    where = Blocks(problem, of, [s.out for s in spatial], panel=False)
+    return problem.loops.pixels >= ROWS and not any(step % where.pitch for step in where.outer)
 
 
 def _boxes(problem: Problem, of: Numbers, panel: bool) -> list[tuple[int, ...]]:
     """Output positions of a chunk: whole inner axes first, until the panel takes a share of the second cache, or the outputs one."""
     spatial = problem.loops.spatial
+    wide = spatial[-1]
     pixel = problem.channels * of.size * of.parts
     found = set[tuple[int, ...]]()
     pixels = max(problem.machine.l2 // OUTPUTS // _output(problem), 2 * ROWS)
-    steps = [min(s.stride, s.reach) for s in spatial[:-1]] + [spatial[-1].stride // (every(problem) if panel else 1)]
+    steps = [min(s.stride, s.reach) for s in spatial[:-1]] + [wide.stride // (every(problem) if panel else 1)]
+    reaches = [s.reach for s in spatial]
+    if unfolded(problem, of):
+        pixel, steps[-1], reaches[-1] = pixel * wide.kernel, 1, 1
     rooms = [(int(problem.machine.l2 * room), problem.loops.pixels) for room in ROOMS]
     for room, left in (*rooms, (problem.machine.l2 // 2, pixels)):
         box = [1] * len(spatial)
         for axis in reversed(range(len(spatial))):
             behind = slice(axis + 1, None)
-            inner = math.prod((b - 1) * step + s.reach for b, step, s in zip(box[behind], steps[behind], spatial[behind], strict=True))
+            inner = math.prod((b - 1) * step + reach for b, step, reach in zip(box[behind], steps[behind], reaches[behind], strict=True))
             s = spatial[axis]
-            most = max((room // (inner * pixel) - s.reach) // steps[axis] + 1, 1)
+            most = max((room // (inner * pixel) - reaches[axis]) // steps[axis] + 1, 1)
             if axis == len(spatial) - 1:
                 most = max(most, ROWS)
             most = min(most, max(left // math.prod(box[axis + 1 :]), 1))
@@ -222,72 +229,80 @@ def finer(problem: Problem, schedule: Matrix, items: int) -> Matrix:
 def _cycles(problem: Problem, of: Numbers, schedule: Matrix, chunks: int) -> float:
     """Expected cycles of a schedule."""
     machine, rows, columns = problem.machine, schedule.rows, schedule.columns
-    layout = Layout(problem, of, schedule.box, schedule.panel)
+    where = layout(problem, of, schedule.box, schedule.panel)
     steps, pairs = _steps(problem, of), PAIRS[of.parts]
     blocks, pixels = -(-problem.features // (columns * ROWS)), math.prod(schedule.box)
-    tiles = -(-_tiles(schedule, layout) // rows)
+    tiles = -(-_tiles(schedule, where) // rows)
     loads = sum(move.what != "multiply" for move in moves(of.parts, rows, columns))
     weights = steps * of.parts * columns * TILE
-    far = (FAR_X if schedule.panel else 2 * FAR_X) * rows / problem.kernel + (FAR_W * columns if weights > machine.l1 * 3 // 5 else 0.0)
-    multiply, load = PRODUCT * rows * columns * len(pairs), LOAD * loads + far * of.parts
-    crossing = CROSSING * rows * of.parts if joined(problem, of) else 0.0
-    product = steps * (max(multiply, crossing) + load) + TILE_CYCLES
-    store = pixels / tiles * _store(problem, schedule, layout)
+    reuse = where.height if isinstance(where, Unfolded) else problem.kernel  # steps that read a line again
+    far = (FAR_X if schedule.panel else 2 * FAR_X) * rows / reuse + (FAR_W * columns if weights > machine.l1 * 3 // 5 else 0.0)
+    product = steps * (PRODUCT * rows * columns * len(pairs) + LOAD * loads + far * of.parts)
+    product += SHORT_TILE if isinstance(where, Unfolded) else TILE_CYCLES
+    store = pixels / tiles * _store(problem, schedule, where)
     chunk = blocks * tiles * (max(product, store) + EXPOSED * rows * columns * min(product, store))
     if weights * blocks * problem.groups > machine.l2 // 2:
         chunk += STREAM * weights * blocks
+    panel = where.bytes * of.parts
     if schedule.panel:
-        chunk += _fill(problem, of, layout) + (LARGE_PANEL * panel if (panel := layout.bytes * of.parts) > machine.l2 // 3 else 0.0)
+        chunk += _fill(problem, of, where)
+    if isinstance(where, Unfolded):
+        chunk += FAR_PANEL * max(panel - machine.l2 // 2, 0)
+    elif panel > machine.l2 // 3:
+        chunk += LARGE_PANEL * panel
     if problem.last and pixels * _output(problem) > machine.l2 // OUTPUTS:
-        chunk += SPREAD * pixels * _output(problem)
-    if joined(problem, of):
-        chunk *= FEW
+        chunk += SPREAD * pixels * problem.features * itemsize(problem.dtypes.y)
     moved = math.prod(problem.x_shape) * itemsize(problem.dtypes.x) + math.prod(problem.y_shape) * itemsize(problem.dtypes.y)
     return problem.batch * problem.groups * chunks * chunk + STREAM * max(moved - machine.l2 // 2, 0)
 
 
-def _store(problem: Problem, schedule: Matrix, layout: Layout) -> float:
+def _store(problem: Problem, schedule: Matrix, where: Layout) -> float:
     """Cycles to store what a register tile sums of a pixel."""
-    features = schedule.columns * ROWS
-    vectors = features * 4 / (problem.machine.vector_bits // 8)
-    partial = PARTIAL if problem.features < ROWS else 0.0
-    if layout.planar:
-        return vectors * STORE + features * ROW / (schedule.rows * ROWS) + partial
-    if problem.last:
-        return vectors * STORE + ROW + partial
-    if not problem.gaps:
-        return vectors * TURNED
-    return features * costs.SCATTER_CYCLES * (0.5 if problem.apart else 1.0)
+    rows, features = schedule.rows, schedule.columns * ROWS
+    vectors, stored = features * 4 / (problem.machine.vector_bits // 8), min(problem.features, features)
+    size = math.prod(problem.y_shape) * itemsize(problem.dtypes.y)
+    far = FAR_STORE * stored * itemsize(problem.dtypes.y) if isinstance(where, Unfolded) and size > problem.machine.l2 // 2 else 0.0
+    if problem.gaps and not problem.last:
+        return features * costs.SCATTER_CYCLES * (0.5 if problem.apart else 1.0)
+    if where.planar == problem.last:
+        return vectors * TURNED + far
+    if where.planar:
+        return stored * (STORE / ROWS + ROW / (rows * ROWS)) + far
+    return vectors * STORE + ROW + (PARTIAL if problem.features < ROWS else 0.0)
 
 
 def _steps(problem: Problem, of: Numbers) -> int:
     """Steps of the reduction."""
-    if not joined(problem, of):
+    if not unfolded(problem, of):
         return problem.kernel * -(-problem.channels // of.row)
-    taps = problem.loops.spatial[-1].kernel
-    return problem.kernel // taps * -(-taps * problem.channels // of.row)
+    *outer, wide = (s.kernel for s in problem.loops.spatial)
+    words, height = -(-wide * problem.channels // (of.row // ROWS)), outer[-1] if outer else 1
+    return problem.kernel // (wide * height) * -(-height * words // ROWS)
 
 
-def _tiles(schedule: Matrix, layout: Layout) -> int:
+def _tiles(schedule: Matrix, where: Layout) -> int:
     """About how many tiles cover a chunk."""
     *outer, inner = schedule.box
-    if outer and layout.outer[-2] % layout.pitch == 0:
-        gap = layout.outer[-2] // layout.pitch - inner
+    if isinstance(where, Unfolded):
+        return math.prod(outer) * where.blocks
+    if outer and where.outer[-2] % where.outer[-1] == 0:
+        gap = where.outer[-2] // where.outer[-1] - inner
         if gap < ROWS:
             return math.prod(outer[:-1]) * -(-(outer[-1] * (inner + gap) - gap) // ROWS)
     return math.prod(outer) * -(-inner // ROWS)
 
 
-def _fill(problem: Problem, of: Numbers, layout: Layout) -> float:
+def _fill(problem: Problem, of: Numbers, where: Layout) -> float:
     """Cycles to fill the panel of one chunk."""
     spatial = problem.loops.spatial
-    *outer, wide = [(b - 1) * s.stride + s.reach for b, s in zip(layout.box, spatial, strict=True)]
-    shares = [min(phases / s.stride, 1.0) for phases, s in zip(layout.phases[:-1], spatial[:-1], strict=True)]
+    *outer, wide = [(b - 1) * s.stride + s.reach for b, s in zip(where.box, spatial, strict=True)]
+    shares = [min(phases / parts, 1.0) for phases, parts in zip(where.phases[:-1], where.parts[:-1], strict=True)]
     lines = math.prod(n * share for n, share in zip(outer, shares, strict=True))
-    begin, wide = lines * costs.LINE_CYCLES, -(-wide // layout.every)
-    if layout.joined:
-        pixels = lines * wide * problem.channels
-        copy = pixels * of.size / LINE * (2 * COPY + CUT * of.parts if of.parts > 1 else COPY)
-        return begin + copy + (0.0 if problem.last else pixels * GATHERED)
-    turned = TURN * of.parts if not (problem.last or layout.planar) else 0.0
-    return begin + lines * wide * layout.blocks * (COPY + turned + (CUT * of.parts if of.parts > 1 else 0.0))
+    if isinstance(where, Unfolded):
+        vectors = wide * problem.channels / ROWS
+        laid = vectors * (CUT * of.parts + COPY + (TURN if problem.last else 0.0))
+        begin = costs.LINE_CYCLES + (0.0 if problem.last else PLANE * problem.channels)
+        return lines * (begin + laid + where.words * where.blocks * of.parts * JOIN)
+    begin, wide = lines * costs.LINE_CYCLES, -(-wide // where.every)
+    turned = TURN * of.parts if not (problem.last or where.planar) else 0.0
+    return begin + lines * wide * where.blocks * (COPY + turned + (CUT * of.parts if of.parts > 1 else 0.0))

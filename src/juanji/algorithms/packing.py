@@ -11,14 +11,13 @@ import numpy.typing as npt
 
 from juanji import machine as machines
 from juanji.algorithms.problem import Problem, contiguous_strides
+from juanji.entry import Entry
 from juanji.exact import in_words
-from juanji.jit.arguments import HEAD, Row, pack
+from juanji.jit.arguments import pack
 from juanji.jit.load import load
-from juanji.jit.memory import address, empty_aligned
+from juanji.jit.memory import SMALL, empty_aligned
 from juanji.jit.pack import PackCode, emit_pack
-from juanji.jit.store import Code
 from juanji.kept import kept
-from juanji.run import run_items
 from juanji.spec import WORDS, itemsize
 
 Array = npt.NDArray[Any]
@@ -58,19 +57,21 @@ class Packing:
         self.last = self.features - width if overlap else (blocks - 1) * width
         self.lanes = min(self.features - self.last, width)
         self.even = self.features % width == 0
-        self.turned = abs(self.feature_stride) != 1 and width % problem.lanes == 0 and math.prod(self.shape) > FEW_WEIGHTS
-        self.turned = self.turned and self.dtype not in WORDS and (self.even or not overlap)
+        self.in_squares = abs(self.feature_stride) != 1 and width % problem.lanes == 0
+        self.in_squares = self.in_squares and self.dtype not in WORDS and (self.even or not overlap)
+        self.turned = self.in_squares and math.prod(self.shape) > FEW_WEIGHTS
         in_order = self.even and not self.offset and self.w_dtype == self.dtype and _contiguous(self.shape, self.strides)
         self.in_order = np.dtype(self.dtype) if in_order else None
+        self.small = 0 if across else SMALL  # where groups are lanes, each multiply-add may read a vector of weights
 
     def __call__(self, w: Array) -> Array:
         """The packed weights: w itself, if they lie in this order already."""
         if self.in_order and w.dtype == self.in_order and w.flags.c_contiguous and w.flags.aligned:
             return w
         w = np.ascontiguousarray(w)
-        packed = empty_aligned(self.shape, w.dtype if self.dtype in WORDS else self.dtype)
+        packed = empty_aligned(self.shape, w.dtype if self.dtype in WORDS else self.dtype, self.small)
         if self.turned and w.dtype == np.dtype(self.w_dtype):
-            self._turn(w, packed)
+            self._turn(None, w, None, packed, None)
             return packed
         if self.lanes < self.width:
             packed[:, -1, ..., self.lanes :] = 0
@@ -97,19 +98,16 @@ class Packing:
         goals = self._runs[1]
         beside = self.feature_stride == 1
         whole, rest = divmod(goals.shape[1], self.machine.vector_bits // 8 // itemsize(self.dtype))
-        return PackCode(self.w_dtype, self.dtype, bool((goals < 0).any()), whole > 0, 0 if beside else rest, beside)
+        return PackCode(self.w_dtype, self.dtype, whole > 0, 0 if beside else rest, bool((goals < 0).any()), beside)
 
-    def _turn(self, w: Array, packed: Array) -> None:
+    @kept
+    def _turn(self) -> Entry:
         """By generated code: features and their neighbours in squares."""
         groups, blocks = self.shape[:2]
-        words = {
-            **self.words, "groups": groups, "blocks": blocks, "features": self.features, "width": self.width,
-            "step": math.prod(self.shape[2:]) * packed.itemsize,
-        }  # fmt: skip
-        row = pack(self.code.names, words)
-        row[HEAD.index("w")], row[HEAD.index("y")] = address(w), address(packed)
+        step = math.prod(self.shape[2:]) * np.dtype(self.dtype).itemsize
+        sizes = {"groups": groups, "blocks": blocks, "features": self.features, "width": self.width, "step": step}
         code = load(self.code, emit_pack, self.machine.target, machines.identity())
-        run_items(code, row, groups * blocks, 0, packed.nbytes * BYTE_CYCLES, None)
+        return Entry(code, pack(self.code.names, {**self.words, **sizes}), groups * blocks, 0, groups * blocks * step * BYTE_CYCLES)
 
     @property
     def words(self) -> dict[str, int]:
@@ -148,11 +146,26 @@ class Packing:
             places = places[..., None] + np.arange(extent, dtype=np.int64) * stride
         return places.reshape(-1)
 
+    def steps(self, following: int) -> Array:
+        """Bytes from the start of w to the first feature's weights of each step, in the order of `inner`; behind them those of as many
+        steps as a block of the reduction has, `following` features on."""
+        places, block = self.places, math.prod(self.shape[3:-1])
+        return np.append(places, places[:block] + following * self.feature_stride) * np.dtype(self.w_dtype).itemsize
+
+    @property
+    def runs_follow(self) -> bool:
+        """Whether a feature's weights are one run without holes, and those of features lie one behind the other."""
+        return self.feature_stride == len(self.places) == self._runs[1].size
+
     @property
     def beside(self) -> bool:
         """Whether whole blocks of features lie side by side in w, as numbers of the sum's type, one block behind the other."""
-        alone = self.shape[0] == 1 and self.w_dtype == self.dtype
-        return alone and self.feature_stride == 1 and self.even
+        return self.alone and self.feature_stride == 1
+
+    @property
+    def alone(self) -> bool:
+        """Whether weights are of one group, numbers of the sum's type, and fill all blocks."""
+        return self.shape[0] == 1 and self.w_dtype == self.dtype and self.even
 
     def as_it_lies(self, w: Array) -> Array:
         """The weights for a kernel that puts them in order itself."""
@@ -181,31 +194,32 @@ class TransformedPacking:
     """What generated code makes of packed weights, an item for each block of features of each group.
 
     shape, dtype: of an item. words: the code's arguments; tables: arrays that they point into. in_place: whether the code finds the
-    weights where they lie.
+    weights where they lie. scratch: bytes that the code needs.
     """
 
     def __init__(
         self, packing: Packing, code: Any, emit: Callable[..., str], words: Mapping[str, int], shape: tuple[int, ...], dtype: npt.DTypeLike,
-        tables: tuple[Array, ...] = (), in_place: bool = False,
+        tables: tuple[Array, ...] = (), in_place: bool = False, scratch: int = 0,
     ):  # fmt: skip
         self.packing, self.code, self.emit, self.words, self.tables, self.in_place = packing, code, emit, words, tables, in_place
+        self.scratch = scratch
         self.shape, self.dtype = (math.prod(packing.shape[:2]), *shape), dtype
 
     def __call__(self, w: Array) -> Array:
         """The transformed weights, a new array."""
-        packed, found = self.packing.as_it_lies(w) if self.in_place else self.packing(w), empty_aligned(self.shape, self.dtype)
-        row = type(self._row).from_buffer_copy(self._row)
-        row[HEAD.index("w")], row[HEAD.index("y")] = address(packed), address(found)
-        run_items(self._kernel, row, self.shape[0], 0, found.nbytes * BYTE_CYCLES, None)
+        return self.transformed(self.packing.as_it_lies(w) if self.in_place else self.packing(w))
+
+    def transformed(self, packed: Array) -> Array:
+        """The same of packed weights."""
+        found = empty_aligned(self.shape, self.dtype)
+        self._kernel(None, packed, None, found, None)
         return found
 
     @kept
-    def _kernel(self) -> Code:
-        return load(self.code, self.emit, self.packing.machine.target, machines.identity())
-
-    @kept
-    def _row(self) -> Row:
-        return pack(self.code.names, self.words)
+    def _kernel(self) -> Entry:
+        code, size = load(self.code, self.emit, self.packing.machine.target, machines.identity()), math.prod(self.shape)
+        row, cycles = pack(self.code.names, self.words), size * np.dtype(self.dtype).itemsize * BYTE_CYCLES
+        return Entry(code, row, self.shape[0], self.scratch, cycles)
 
 
 class GroupPacking:
@@ -222,7 +236,7 @@ class GroupPacking:
         """The packed weights, a new array."""
         w = np.ascontiguousarray(w)
         strides = tuple(stride * w.itemsize for stride in self.strides)
-        packed = empty_aligned(self.shape, w.dtype if self.dtype in WORDS else self.dtype)
+        packed = empty_aligned(self.shape, w.dtype if self.dtype in WORDS else self.dtype, 0)
         packed[...] = np.ndarray(self.shape, w.dtype, w, self.offset * w.itemsize, strides)
         return in_words(packed, self.dtype) if self.dtype in WORDS else packed
 

@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from juanji.algorithms.problem import aligned
-from juanji.jit.arguments import Row, pack
+from juanji.entry import Entry
+from juanji.jit.arguments import pack
 from juanji.jit.emit import BYTES
 from juanji.jit.pooling import emit_pooling
 from juanji.jit.scatter import ScatterCode, emit_scatter
+from juanji.jit.store import Code
 from juanji.jit.windowed import SCALARS, PoolingCode
 from juanji.machine import Machine
 from juanji.windows import Index, Slide, Spread, Windows
@@ -24,11 +26,16 @@ Array = npt.NDArray[Any]
 
 MOST_STRIDE = 8  # with which a slide or spread still beats one window at a time: each tap takes as many loads and shuffles
 PANEL = 16 << 10  # bytes of small planes that are turned into pixels together; in larger ones rows are long enough
-IRREGULAR_PANEL = 256 << 10  # where windows differ, so that rows are reduced one output at a time
+LARGE_PANEL = 256 << 10  # where windows differ, so that rows are reduced one output at a time, or are large
 MOST_WRITTEN = 4  # taps of a slide that are written one after the other
 LINE_ELEMENTS = 2048  # outputs of a block of columns: their line stays in the first cache
+LARGE = 5  # rows of a plane to one of its results, from which on this is faster than to reduce along rows
+LEAST_TURNED = 3  # times as many elements as lines have, from which on planes are reduced to these and then turned
+TOGETHER = 4  # rows that go down into lines of their own before any is read again
+SHORT_LINE = 512  # elements, up to which a line would be read before it has reached the first cache
 ITEM_TAPS = 1 << 16  # elements that an item of work should meet at least
 TAP_CYCLES = 0.25  # per element that a window meets, for the choice of threads
+SHARE = 128  # channels to which values are sent together: fewer, and their lines of the first cache are in each other's way
 SCATTER_CYCLES = 4.0  # per element that is scattered
 
 
@@ -51,9 +58,10 @@ class Kernel:
     close: tuple[int, ...] = ()  # the input's dimensions that must lie as in a C-contiguous array, innermost first
     tables: tuple[Array, ...] = ()
 
-    def row(self, x_strides: tuple[int, ...]) -> Row:
-        """The row of arguments for an input with these strides in bytes."""
-        return pack(self.names, {**self.words, **{name: x_strides[dimension] for name, dimension in self.x_axes.items()}})
+    def entry(self, code: Code, x_strides: tuple[int, ...]) -> Entry:
+        """The machine code with its arguments, for an input with these strides in bytes."""
+        row = pack(self.names, {**self.words, **{name: x_strides[dimension] for name, dimension in self.x_axes.items()}})
+        return Entry(code, row, self.items, self.scratch, self.cycles)
 
     def fits(self, x: Array) -> bool:
         """Whether an array can be read where it lies."""
@@ -124,8 +132,12 @@ def reduction(work: Reduction, machine: Machine) -> Kernel:
     regular = wide.regular
     slide = regular if isinstance(regular, Slide) and mode == "slide" else None
     vectors = 4 if places is None or size >= BYTES[places] else 1
-    if mode not in ("channels", "planes", "whole") and len(windows) > 1:
+    lined = _lined(work) if mode == "planes" and places is None and lanes <= _lined(work) <= plane / LEAST_TURNED else 0
+    rows = len(windows) > 1 and mode not in ("channels", "planes", "whole")
+    if rows or lined:
         vectors = min(vectors, -(-wide.size // lanes))
+    elif mode == "whole":
+        vectors = min(vectors, wide.size // lanes)
     code = PoolingCode(
         x=work.x,
         y=work.y,
@@ -143,6 +155,8 @@ def reduction(work: Reduction, machine: Machine) -> Kernel:
         phase=regular.low % stride if isinstance(regular, Spread) and mode == "spread" else 0,
         long=mode == "run" and wide.step == 1 and int(wide.count.max()) >= lanes,
         vectors=vectors,
+        lined=lined > 0,
+        together=TOGETHER if rows and wide.size <= SHORT_LINE else 1,
     )
     out = [w.out for w in windows]
     taps = math.prod(int(w.count.max()) for w in windows)
@@ -150,6 +164,7 @@ def reduction(work: Reduction, machine: Machine) -> Kernel:
     firsts, counts = [w.first for w in windows], [w.count for w in windows]
     words = {"channels": work.channels, "pixels": math.prod(out), "plane": plane, "size": wide.size, "line": 0, "line_all": 0}
     words |= {"low": 0, "window": 0, "dilation": 1, "meets": 1, "steps": 0, "map_ends": 0, "planes": 0, "results": 0, "tags": 0}
+    words |= {"lines": 0, "lined": 0}
     ends = np.empty(0, np.int64)
     if work.last:
         share = min(max(ITEM_TAPS // max(taps, 1) // (4 * lanes), 1) * 4 * lanes, work.channels)
@@ -159,20 +174,22 @@ def reduction(work: Reduction, machine: Machine) -> Kernel:
         words |= {"blocks": shares, "block": share}
     elif mode == "planes":
         band, bands, planes = out[0], 1, work.batch * work.channels
-        room, held = max(plane, lanes) * lanes * size, max(math.prod(out), lanes) * lanes
+        room, held = max(lined or plane, lanes) * lanes * size, max(math.prod(out), lanes) * lanes
         tags = room + held * np.dtype(work.y).itemsize
-        items, scratch = -(-planes // lanes), tags + held * (BYTES[places] if places else 0)
-        words |= {"blocks": 1, "block": 0, "planes": planes, "results": room, "tags": tags}
+        lines = tags + held * (BYTES[places] if places else 0)
+        items, scratch = -(-planes // lanes), lines + lined * lanes * size
+        words |= {"blocks": 1, "block": 0, "planes": planes, "results": room, "tags": tags, "lines": lines, "lined": lined}
     elif mode == "whole":
-        band, bands, planes = 1, 1, work.batch * work.channels
-        items, scratch = -(-planes // lanes), lanes * lanes * size
-        words |= {"blocks": 1, "block": 0, "planes": planes}
+        band, bands, groups = 1, 1, -(-work.channels // lanes)
+        items, scratch = work.batch * groups, lanes * lanes * size
+        words |= {"blocks": groups, "block": 0}
     else:
         block = LINE_ELEMENTS if slide is not None and wide.out > 2 * LINE_ELEMENTS else wide.out
         line = -(-_line(wide, mode, stride, block, lanes) // lanes) * lanes
         band, bands = _bands(out[0], taps * math.prod(out[1:])) if len(out) > 1 else (1, 1)
         blocks = -(-wide.out // block)
-        items, scratch = work.batch * work.channels * bands * blocks, aligned(line * size) + line * (BYTES[places] if places else 0)
+        items = work.batch * work.channels * bands * blocks
+        scratch = code.together * (aligned(line * size) + line * (BYTES[places] if places else 0))
         words |= {"blocks": blocks, "block": block, "line": aligned(line * size), "line_all": line}
         if isinstance(regular, Slide | Spread) and mode in ("slide", "spread"):
             words |= {"low": regular.low, "window": regular.window, "meets": -(-regular.window // stride)}
@@ -218,6 +235,11 @@ def _merged(work: Reduction) -> Reduction:
     return work
 
 
+def _lined(work: Reduction) -> int:
+    """Elements of a plane that is reduced along all axes but the last."""
+    return work.windows[-1].size * math.prod(w.out for w in work.windows[:-1])
+
+
 def _ends(wide: Windows) -> Index:
     """Where outputs begin that look at other elements than their neighbours before, and the end."""
     changes = (wide.first[1:] != wide.first[:-1]) | (wide.count[1:] != wide.count[:-1])
@@ -235,7 +257,8 @@ def _mode(work: Reduction, plain: bool, lanes: int) -> tuple[str, int]:
     ends = [math.prod(w.size for w in work.windows), math.prod(w.out for w in work.windows)]
     wide = work.windows[-1]
     regular = wide.regular
-    panel = IRREGULAR_PANEL if regular is None else PANEL
+    large = not work.places and ends[0] >= LARGE * _lined(work)
+    panel = LARGE_PANEL if regular is None or large else PANEL
     if size >= 4 and 2 * work.channels >= lanes and min(ends) > 1 and max(ends) * lanes * size <= panel:
         return "planes", 1
     one = len(work.windows) == wide.out == 1 and wide.count[0] == wide.size  # a single window may also miss elements
@@ -275,13 +298,18 @@ def _factors(work: Reduction, after: str | None, lanes: int) -> tuple[Array, ...
     return tuple(factors)
 
 
-def scatter(size: tuple[int, ...], out: tuple[int, ...], batch: int, channels: int, last: bool, dtype: str, add: bool) -> Kernel:
-    """The kernel that puts values (…, *out) where their places say in planes of zeros (…, *size); equal places add up, or the last wins."""
+def scatter(
+    size: tuple[int, ...], out: tuple[int, ...], batch: int, channels: int, last: bool, dtype: str, add: bool, beside: int = 1
+) -> Kernel:
+    """The kernel that puts values (…, *out) where their places say in planes of zeros (…, *size); equal places add up, or the last wins.
+
+    beside: channels-first planes whose values are sent in turns.
+    """
     last = last and channels > 1
-    code = ScatterCode(dtype, add, last)
-    places, pixels = math.prod(out), math.prod(size)
-    share = min(channels, 64) if last else 1
-    shares = -(-channels // share) if last else channels
-    words = {"places": places, "pixels": pixels, "channels": channels if last else 1, "share": share, "shares": shares if last else 1}
-    work = batch * channels * (SCATTER_CYCLES * places + TAP_CYCLES * pixels)
-    return Kernel(code, emit_scatter, code.names, words, {}, batch * shares, 0, work)
+    code = ScatterCode(dtype, add, last, 1 if last else beside)
+    places, pixels, planes = math.prod(out), math.prod(size), batch * channels
+    share = min(channels, SHARE)
+    shares = -(-channels // share)
+    words = {"places": places, "pixels": pixels, "channels": channels, "share": share, "shares": shares, "planes": planes}
+    items = batch * shares if last else -(-planes // beside)
+    return Kernel(code, emit_scatter, code.names, words, {}, items, 0, planes * (SCATTER_CYCLES * places + TAP_CYCLES * pixels))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from juanji.algorithms.costs import FAR, FEWEST_STEPS, MOST_STEP, MOST_TAPS
+from juanji.algorithms.costs import FAR, FEWEST_STEPS, FMA_PER_CYCLE, MOST_STEP, MOST_TAPS
 from juanji.algorithms.loops import Spatial, loops
 from juanji.contraction import Contraction
 from juanji.exact import Narrowing, in_words
@@ -44,6 +44,7 @@ class Problem:
         extent = self.contraction.extent
         self.batch, self.groups, self.features, self.channels = extent("n"), extent("g"), extent("o"), extent("c")
         self.kernel = math.prod(s.kernel for s in self.loops.spatial)
+        self.word = 1  # channels that an element holds
         self.bytes = itemsize(dtypes.sum)
         self.lanes = 1 if dtypes.sum in WORDS else machine.vector_bits // 8 // self.bytes
         self.last = self.channel_dimension > 1
@@ -115,6 +116,21 @@ class Problem:
         return step if self.gaps and not self.last and step <= MOST_STEP else 0
 
     @property
+    def converted(self) -> bool:
+        """Whether the input's elements are not what sums are made of."""
+        return self.dtypes.x != self.dtypes.sum
+
+    @property
+    def products_per_cycle(self) -> float:
+        """Vectors that are multiplied and added."""
+        return FMA_PER_CYCLE
+
+    def constants(self, outside: npt.NDArray[np.float64], parameter: float) -> Array:
+        """What stands outside each axis, and the activation's parameter, as a kernel finds them in memory."""
+        with np.errstate(over="ignore"):  # a constant too large for float32 is infinity there
+            return as_sums(np.array([*outside, parameter]), self.dtypes.sum)
+
+    @property
     def stream(self) -> bool:
         """Whether the output is so large that the second cache would have forgotten it before anyone reads it."""
         return not self.gaps and math.prod(self.y_shape) * np.dtype(self.dtypes.y).itemsize > 2 * self.machine.l2
@@ -157,8 +173,7 @@ class Tables:
         goals: npt.NDArray[np.int64] | None = None,
     ):
         outside = [axis.boundary.value if axis.boundary.constant else 0.0 for axis in axes]
-        with np.errstate(over="ignore"):  # a constant too large for float32 is infinity there
-            constants = as_sums(np.array([*outside, problem.epilogue.parameter]), problem.dtypes.sum)
+        constants = problem.constants(np.array(outside), problem.epilogue.parameter)
         maps = [axis.table for axis in axes[:-1]] + [axes[-1].border]  # lines are long, and only their ends need a map
         self.arrays: tuple[Array, ...] = (constants, *maps, *(table for table in (offsets, goals) if table is not None))
         self.constants = constants.ctypes.data

@@ -17,6 +17,7 @@ from juanji.jit.sites import SiteCode, emit_sites
 TURN_CYCLES = 8.0  # per vector of a square that is turned in registers
 FAR_WEIGHTS = 1.6  # times as long, where turned weights leave the first cache
 VECTOR_CYCLES = 60.0  # to start a vector of sites
+LEAST_STEP = 1.5  # cycles of a step of a single sum: another row's begins before it ends
 TAP_CYCLES = 12.0  # to find where a tap's vector lies
 
 
@@ -50,8 +51,7 @@ def candidates(s: Sited) -> Iterator[tuple[Sites, float]]:
     row, vector = _cycles(s)
     far = FAR_WEIGHTS if s.spec.features * s.depth * s.lanes * s.total > s.machine.l1 else 1.0
     for across in (1, 2, 4, 8):
-        loads = (1 + across) / across / costs.LOADS_PER_CYCLE
-        product = s.spec.features * s.depth * far * (max(loads, costs.FMA_LATENCY / across) if s.produces != "w" else 3.0)
+        product = far * _product_cycles(s, across)
         sites = number * (vector + s.most_rows * (row + product))
         memory = s.w_bytes / s.machine.bandwidth * s.clock
         if s.produces != "x":
@@ -75,6 +75,15 @@ def _cycles(s: Sited) -> tuple[float, float]:
     row = s.kernel * tap + s.spec.features * costs.STORE_CYCLES + costs.TILE_CYCLES
     squares = -(-s.spec.features * s.depth // s.lanes)
     return row, VECTOR_CYCLES + squares * s.lanes * TURN_CYCLES
+
+
+def _product_cycles(s: Sited, across: int) -> float:
+    """Of the products of one row of a vector of sites, their weights in the first cache. A tile's last results may be computed twice."""
+    if s.produces == "w":
+        return 3.0 * s.spec.features * s.depth
+    results, terms = (s.features, s.depth) if s.produces == "y" else (s.depth, s.features)
+    loads = (1 + across) / across / costs.LOADS_PER_CYCLE
+    return s.spec.groups * terms * -(-results // across) * across * max(loads, LEAST_STEP / across)
 
 
 def program(s: Sited, schedule: Sites) -> Program:
@@ -102,7 +111,7 @@ def program(s: Sited, schedule: Sites) -> Program:
         "above": room.take(spec.features * vector), "blocks_c": spec.groups if by_tap else 1,
         "block_c": s.channels if by_tap else spec.channels, "tap_step": (s.channels if by_tap else 1) * vector,
         "channel_step": (1 if by_tap else s.kernel) * vector, "o_step": s.feature_step * vector, "r_step": s.window_step * vector,
-        "group_step": s.features * s.feature_step * vector,
+        "group_step": s.features * s.feature_step * vector, "reach": axes[-1].reach,
     }  # fmt: skip
     if produces == "x":
         words |= s.held(axes, room, schedule.images, spec.channels, schedule.band)

@@ -12,16 +12,23 @@ from juanji.algorithms.loops import NO_AXIS, Spatial
 from juanji.algorithms.packing import BiasPacking, pack_weights
 from juanji.algorithms.problem import Problem, Tables, aligned
 from juanji.algorithms.splitting import shorter
+from juanji.jit.lanes import moves
 from juanji.jit.program import Program
 from juanji.jit.space import SpaceCode, emit_space
 
 # Cycles, measured as those of `costs` and on the same machine.
 SECOND_CACHE_LINE = 2.0  # loads that a vector from the second cache counts for
+WEIGHT_LOADS = 0.85  # loads that a weight counts for: a single number
 TILE_CYCLES = 23.0  # to start a tile
 STORE_CYCLES, JOINED_CYCLES = 2.9, 1.5  # per vector of sums that is put down: alone, and together with others in one of bytes
 LINE_STEP, TAP_STEP = 1.7, 1.5  # per line that a tile meets, and per column of taps where a block has several channels
 LINE_CYCLES = 40.0  # to start a line
 COPY_CYCLES, PARTED_CYCLES = 2.2, 7.0  # per vector of a line that is copied, and cut into phases
+MOVE = 0.5  # per shuffle of a vector, beside what else is done
+TURN_CYCLES = 7.0  # per vector of a line that comes out of a square of pixels × channels
+FEWEST_MOVED = 6  # taps of a row, from which on some of its vectors are made of others
+MOST_FEW = 8  # planes, by channel and phase, that pixels are taken apart into as they lie
+MOST_PIXELWISE = 12  # features that are put together as pixels have them
 
 
 @dataclass(frozen=True)
@@ -53,8 +60,12 @@ def candidates(problem: Problem) -> Iterator[tuple[Space, float]]:
     taps = high.kernel * wide.kernel if problem.taps is None else len(problem.taps)
     repeats = problem.batch * problem.groups * math.prod(s.out for s in outer)
     in_place = problem.dtypes.x == problem.dtypes.sum and wide.stride == 1 and _unit_x(problem)
-    for rows, features, vectors in itertools.product((1, 2, 3, 4, 5, 6, 8), (1, 2, 3, 4, 6, 8), (1, 2, 3, 4)):
+    turned, few = _turned(problem), _few(problem)
+    every = {problem.features} if _pixelwise(problem) else {1, 2, 3, 4, 6, 8}
+    for rows, features, vectors in itertools.product((1, 2, 3, 4, 5, 6, 8), sorted(every), (1, 2, 3, 4, 6, 8)):
         sums = rows * features * vectors
+        if vectors > 4 and sums > vectors:  # more vectors are for chains that would else wait for each other
+            continue
         if rows > high.out or features > problem.features or sums + vectors + 1 > machine.registers:
             continue
         width = vectors * problem.lanes
@@ -67,17 +78,20 @@ def candidates(problem: Problem) -> Iterator[tuple[Space, float]]:
         features_inside = weights + window * depth * (width + wide.reach) * problem.bytes <= machine.l1 * 3 // 4
         features_inside &= problem.features <= costs.NEAR_PLANES  # planes of the output are as far apart as those of the input
 
-        loads = depth * (met * wide.kernel * vectors * costs.CROSSING + rows * features * taps)
+        made = depth * wide.kernel * (vectors - 1) / 2 if _moved(problem, rows * features, vectors) else 0.0
+        loads = (depth * met * wide.kernel * vectors - made) * costs.CROSSING + depth * rows * features * taps * WEIGHT_LOADS
         if not in_first_cache and not features_inside:
             loads += met * depth * vectors * SECOND_CACHE_LINE
-        tile = max(sums * taps * depth / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, taps * depth * costs.FMA_LATENCY)
-        stored = JOINED_CYCLES if problem.together > 1 and vectors % problem.together == 0 else STORE_CYCLES
-        tile += sums * (stored if _unit_y(problem) else costs.SCATTER_CYCLES * problem.lanes)
+        tile = max((sums * taps * depth + made) / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, taps * depth * costs.FMA_LATENCY)
+        tile += sums * _storing(problem, vectors)
         tile += TILE_CYCLES + depth * met * (LINE_STEP if _channel_block(problem) == 1 else LINE_STEP + TAP_STEP * wide.kernel)
         if in_place and (blocks > 2 or not wide.padded) and block >= width:
             line = costs.PLACE_CYCLES
             if depth * window > costs.NEAR_PLANES:
                 tile += depth * met * vectors * costs.FAR_LINE
+        elif turned:  # a line here is that of one channel
+            copy = COPY_CYCLES + MOVE * moves(few * wide.stride) if few else TURN_CYCLES
+            line = LINE_CYCLES / problem.channels + costs.PLACE_CYCLES + (block * wide.stride + wide.reach) / problem.lanes * copy
         elif _unit_x(problem) and wide.stride in (1, 2, 4):
             copy = COPY_CYCLES if wide.stride == 1 else PARTED_CYCLES
             line = LINE_CYCLES + (block * wide.stride + wide.reach) / problem.lanes * copy
@@ -88,6 +102,15 @@ def candidates(problem: Problem) -> Iterator[tuple[Space, float]]:
         macs = block * rows * problem.features * taps * depth
         band = min(rows * max(costs.ITEM_MACS // max(macs, 1), 1), high.out)
         yield Space(rows, features, vectors, block, band, features_inside), cycles
+
+
+def _storing(problem: Problem, vectors: int) -> float:
+    """Cycles to store a vector of finished sums."""
+    if _pixelwise(problem):
+        return costs.STORE_CYCLES + MOVE * moves(problem.features)
+    if not _unit_y(problem):
+        return costs.SCATTER_CYCLES * problem.lanes
+    return JOINED_CYCLES if problem.together > 1 and vectors % problem.together == 0 else STORE_CYCLES
 
 
 def finer(problem: Problem, schedule: Space, items: int) -> Space:
@@ -112,6 +135,10 @@ def program(problem: Problem, schedule: Space) -> Program:
         dilation=(high.dilation, wide.dilation),
         unit_x=_unit_x(problem),
         unit_y=_unit_y(problem),
+        turned=_turned(problem),
+        few=_few(problem),
+        moved=_moved(problem, schedule.rows * schedule.features, schedule.vectors),
+        pixelwise=_pixelwise(problem),
         bias=epilogue.bias,
         activation=epilogue.activation,
         narrowing=problem.narrowing,
@@ -128,12 +155,16 @@ def program(problem: Problem, schedule: Space) -> Program:
     slack = schedule.block < width
     columns = max(schedule.block, width) if slack else schedule.block
     phase = aligned(-(-((columns - 1) * wide.stride + wide.reach) // wide.stride) * problem.bytes)
+    line = phase * wide.stride
+    if code.turned and line // 64 % 2 == 0:
+        line += 64  # the lines of a square's channels would share few sets of the first cache
     blocks_w, bands = -(-wide.out // schedule.block), -(-high.out // schedule.band)
     ys, channel = problem.y_strides, problem.channel_dimension
     tables = Tables(problem, axes)
     words = {
         "constants": tables.constants, "map_w": tables.maps[-1], "size_w": wide.size, "low_w": wide.low,
-        "phase": phase, "line": phase * wide.stride, "slack": int(slack), "groups": problem.groups, "channels": problem.channels,
+        "phase": phase, "line": line * problem.channels if code.turned else line, "line_c": line, "slack": int(slack),
+        "groups": problem.groups, "channels": problem.channels,
         "blocks_f": -(-problem.features // schedule.features), "count_f": problem.features, "ys_n": ys[0], "ys_c": ys[channel],
         "ys_h": problem.y_step(high), "ys_w": problem.y_step(wide), "bands": bands, "band": schedule.band, "out_h": high.out,
         "map_h": tables.maps[-2], "blocks_w": blocks_w, "block_w": schedule.block, "out_w": wide.out, "depth": depth,
@@ -149,9 +180,9 @@ def program(problem: Problem, schedule: Space) -> Program:
         names=code.names,
         words=words,
         x_axes={"xs_n": 0, "xs_c": channel, "xs_h": high.x, "xs_w": wide.x, **{f"xs{i}": axis.x for i, axis in enumerate(outer)}},
-        close=problem.close(unit=code.unit_x),
+        close=problem.close(unit=code.unit_x or code.turned),
         items=problem.batch * problem.groups * math.prod(s.out for s in outer) * bands * blocks_w,
-        scratch=depth * code.window * (8 + phase * wide.stride) + 128,
+        scratch=depth * code.window * (8 + line) + 128,
         pack_weights=pack_weights(problem, schedule.features, code.block, overlap=True),
         pack_bias=BiasPacking(dtypes.sum, 1, 1),
         tables=tables.arrays,
@@ -176,6 +207,32 @@ def _unit_x(problem: Problem) -> bool:
     return not problem.last or problem.x_shape[-1] == 1
 
 
+def _turned(problem: Problem) -> bool:
+    """Whether the lines of all channels are made at once, out of channels-last pixels."""
+    return not _unit_x(problem) and (problem.channels >= problem.lanes or _few(problem) > 0)
+
+
+def _few(problem: Problem) -> int:
+    """How many channels are taken apart as they lie, if few are all that pixels have; else 0."""
+    planes = problem.channels * problem.loops.spatial[-1].stride
+    few = not _unit_x(problem) and problem.groups == 1 and problem.channels > 1 and planes <= MOST_FEW
+    return problem.channels if few else 0
+
+
+def _pixelwise(problem: Problem) -> bool:
+    """Whether a tile has all features of pixels and stores them as they lie."""
+    few = problem.groups == 1 and 1 < problem.features <= MOST_PIXELWISE
+    return few and problem.last and problem.loops.spatial[-1].step == 1
+
+
+def _moved(problem: Problem, lines: int, vectors: int) -> bool:
+    """Whether a tile of one row and one feature, whose every load serves one multiply-add, makes half of its vectors in registers."""
+    wide = problem.loops.spatial[-1]
+    alone = lines == 1 and problem.kernel == wide.kernel >= FEWEST_MOVED and _channel_block(problem) == 1
+    floats = problem.dtypes.sum.startswith("float")  # products of long integers take longer than loads
+    return alone and floats and vectors > 1 and wide.stride == wide.dilation == 1 and problem.taps is None
+
+
 def _unit_y(problem: Problem) -> bool:
     unit = not problem.last or problem.y_shape[-1] == 1
     return unit and problem.loops.spatial[-1].step == 1
@@ -188,7 +245,9 @@ def _block(wide: Spatial, width: int, window: int, alone: int, problem: Problem)
     """
     room = problem.machine.l1 // 3 if window * 8 * width < problem.machine.l1 else problem.machine.l2 // 2
     most = max(room // window // width, 4) * width
-    if alone:
+    if _turned(problem):  # lines are made a square at a time, so that short ones cost no more
+        most = max(problem.machine.l1 * 3 // 4 // window // width, 1) * width
+    elif alone:
         least = max(4 * width, costs.SHORT_RUN // problem.bytes)
         most = min(most, max(costs.ITEM_MACS // alone, least) // width * width)
     even = -(-wide.out // -(-wide.out // most))

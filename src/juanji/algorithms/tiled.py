@@ -32,7 +32,7 @@ Pack = Callable[[Array], Array]
 MOST_JOBS = 64  # more take longer to plan and to start than they save
 FEWEST_POSITIONS = 32  # of a site: with fewer its weights are put in order for little
 START_CYCLES = 10e3  # of a job: some microseconds
-APART = 1.3  # times what the gradient of shared weights takes, where errors have gaps between them
+APART = 1.5  # times what the gradient of shared weights takes, where errors have gaps between them
 
 
 def work(spec: Convolution, produces: str, machine: Machine) -> Work:
@@ -68,7 +68,7 @@ def in_turns(spec: Convolution, produces: str, machine: Machine) -> Work:
         case "y":
             return _output(shared, sites, machine)
         case "x":
-            return grad_input(shared, machine, cut=partial(_phase, sites))
+            return grad_input(shared, machine, join=partial(_phases, sites))
     return _grad_weight(shared, sites, machine)
 
 
@@ -80,13 +80,14 @@ def _output(spec: Convolution, sites: tuple[int, ...], machine: Machine) -> Work
     return Work(tuple(jobs), spec.dtypes.y)
 
 
-def _phase(sites: tuple[int, ...], problem: Problem) -> list[Job]:
-    """A phase of the gradient of the input in turns of the sites."""
+def _phases(sites: tuple[int, ...], problems: Sequence[Problem]) -> list[Job]:
+    """The phases of the gradient of the input, each in turns of the sites."""
     jobs = []
-    for contraction, _ in turns(problem.contraction, sites):
-        overflow = problem.narrowing.overflow
-        own = Problem(of_phase(contraction), problem.dtypes, problem.epilogue, problem.machine, problem.goal, overflow)
-        jobs.append(_adapted(tile(own), partial(_of_turn, contraction, sites)))
+    for problem in problems:
+        for contraction, _ in turns(problem.contraction, sites):
+            overflow = problem.narrowing.overflow
+            own = Problem(of_phase(contraction), problem.dtypes, problem.epilogue, problem.machine, problem.goal, overflow)
+            jobs.append(_adapted(tile(own), partial(_of_turn, contraction, sites)))
     return jobs
 
 

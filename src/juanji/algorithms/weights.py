@@ -35,8 +35,7 @@ class Weights:
         self.problem, self.spatial = problem, problem.loops.spatial
         self.turned, self.channels_first = weight_layout != "*IO", weight_layout == "OI*"
         across = problem.groups * problem.features
-        turned = self.spatial[-1].out < SHORT_ROWS and across >= problem.lanes
-        self.lanewise = problem.lanewise if problem.last or turned else 0
+        self.lanewise = self._lanewise(across)
         self.groups, self.features = (1, across) if self.lanewise else (problem.groups, problem.features)
         self.count = problem.channels * problem.kernel
         self.dot = not self.lanewise and self._dot()
@@ -47,6 +46,11 @@ class Weights:
         self.box = self._box()
         self.chunks = math.prod(-(-s.out // b) for s, b in zip(self.spatial, self.box, strict=True))
         self.segments = self._segments()
+
+    def _lanewise(self, across: int) -> int:
+        """Channels of a group where lanes are better those of x and dy alike, else 0."""
+        turned = self.spatial[-1].out < SHORT_ROWS and across >= self.problem.lanes
+        return self.problem.lanewise if self.problem.last or turned else 0
 
     def _dot(self) -> bool:
         """Whether the innermost axis fills vectors better than the features do, and dy lies in vectors along it."""
@@ -65,6 +69,8 @@ class Weights:
         outer = costs.OUTER_PIXELS
         if self.problem.last:
             outer = costs.OUTER_PIXELS_LAST if self.panel else costs.OUTER_PIXELS_IN_PLACE
+        if self.lanewise and self.panel:
+            outer = costs.OUTER_PIXELS_LANEWISE
         room, most_pixels = (machine.l2 // 16, 1 << 14) if self.dot else (machine.l2 // 4, outer)
         box = [1] * len(self.spatial)
         for axis in reversed(range(len(self.spatial))):

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from juanji.algorithms import costs
+from juanji.algorithms import costs, neighbours
 from juanji.algorithms.problem import aligned
 from juanji.algorithms.sited import LEAST_ITEM, OVERLAP, BiasInPlace, Room, Sited, fewest_items, halves
 from juanji.jit.local import emit_local
 from juanji.jit.program import Program
 from juanji.jit.windows import WindowCode
 
+SHORTEST = 16  # bytes of the shortest vector
 AHEAD = 2048  # bytes of weights that are asked for beforehand, about
+AGAIN = 0.5  # of the time to read weights again that does not hide behind arithmetic
 BEST_CUTS = 3  # that every tile is tried with
 PIECE = 128.0  # bytes of a run of weights that cost as much as starting it
 
@@ -43,31 +45,37 @@ class Cut:
 
 @dataclass(frozen=True)
 class Windows:
-    """A tile of rows × lines or vectors of weights, `chunk` rows gathered at a time, and what an item owns."""
+    """A tile of rows × lines or vectors of weights, `chunk` rows of a stretch of sites gathered at a time, and what an item owns."""
 
     inner: bool
     rows: int
     across: int
+    stretch: int
     chunk: int
     cut: Cut
 
     def __str__(self) -> str:
         across = "lines, lanes along the sum" if self.inner else "vectors, lanes along the result"
-        return f"local tile {self.rows} rows × {self.across} {across}, {self.chunk} rows gathered, items of {self.cut}"
+        gathered = f"{self.chunk} rows{f' of {self.stretch} sites' if self.stretch > 1 else ''} gathered"
+        return f"local tile {self.rows} rows × {self.across} {across}, {gathered}, items of {self.cut}"
 
 
 def candidates(s: Sited) -> Iterator[tuple[Windows, float]]:
     """Every tile that fits the registers, with every sensible cut of the work, and its expected cycles."""
     inner = lanes_along_sum(s)
-    cuts = sorted(_input_cuts(s), key=lambda cut: _cycles(s, cut, 4, 2))[:BEST_CUTS] if s.produces == "x" else []
+    cuts = sorted(_input_cuts(s), key=lambda cut: _cycles(s, cut, 4, 2, 1))[:BEST_CUTS] if s.produces == "x" else []
+    stretches = list(neighbours.stretches(s))
     for rows, across in itertools.product((1, 2, 3, 4, 6, 8), (1, 2, 4, 8) if inner else (1, 2, 3, 4, 6)):
         if (across > s.lanes and inner) or rows * across + min(rows, across) + 1 > s.machine.registers:
             continue
-        for cut in cuts or [_site_cut(s, across)]:
-            yield Windows(inner, rows, across, _chunk(s, cut, across), cut), _cycles(s, cut, rows, across)
+        for cut in cuts:
+            yield Windows(inner, rows, across, 1, _chunk(s, cut, across, 1), cut), _cycles(s, cut, rows, across, 1)
+        for stretch in () if cuts else stretches:
+            cut = _site_cut(s, across, stretch)
+            yield Windows(inner, rows, across, stretch, _chunk(s, cut, across, stretch), cut), _cycles(s, cut, rows, across, stretch)
 
 
-def _cycles(s: Sited, cut: Cut, rows: int, across: int) -> float:
+def _cycles(s: Sited, cut: Cut, rows: int, across: int, stretch: int) -> float:
     """Multiplying, gathering, adding back and walking; or reading the weights, behind which most of it hides."""
     spec, inner, again, reads, parts = s.spec, lanes_along_sum(s), 1.0, 1.0, 1
     if s.produces == "x":
@@ -82,43 +90,54 @@ def _cycles(s: Sited, cut: Cut, rows: int, across: int) -> float:
         row = row_cycles(s, cut.channels) + s.features * costs.SCALAR_CYCLES + costs.FMA_LATENCY * spec.kernel[0] + costs.LINE_CYCLES
     elif s.produces == "y":
         shares, lines, results, terms = 1, s.most_rows, s.features, s.depth
-        row = row_cycles(s, s.channels)
+        row = row_cycles(s, s.channels, stretch)
     else:
         shares = -(-s.features // cut.features)
         lines, results, terms = (cut.features, s.depth, s.most_rows) if s.along_window else (s.depth, cut.features, s.most_rows)
-        row = row_cycles(s, s.channels) + cut.features * costs.SCALAR_CYCLES
+        row = row_cycles(s, s.channels, stretch)
+        row += neighbours.turn_cycles(s, cut.features, stretch) if stretch > 1 else cut.features * costs.SCALAR_CYCLES
     steps = -(-terms // s.lanes) if inner else terms
     loads = rows + across
     step = max(rows * across / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, costs.FMA_LATENCY) + (0.5 if inner else 2.0)
+    if s.produces != "w" and lines > rows:
+        seen = lines * terms * s.total
+        if seen + 2 * width(s, across) * terms * s.w > s.machine.l1:  # the next tile's weights come beside this one's
+            step += costs.SECOND_CACHE_WEIGHTS * (across + (rows if inner and seen > s.machine.l1 else 0))
     finish = rows * across * (3.0 if inner else costs.STORE_CYCLES)
-    if s.produces == "y" and not s.last:
+    if stretch > 1 and s.produces == "y":
+        row += neighbours.turn_cycles(s, s.features, stretch)
+    elif s.produces == "y" and not s.last:
         finish += rows * min(width(s, across), results) * costs.SCATTER_CYCLES
     tiles = -(-lines // rows) * -(-results // width(s, across)) * (step * steps + finish + costs.TILE_CYCLES)
     times = s.all_sites * spec.groups * again * shares
     compute = times * (parts * tiles + s.most_rows * row + costs.LINE_CYCLES)
-    return max(compute, reads * s.w_bytes / s.machine.bandwidth * s.clock) + OVERLAP * compute
+    memory = s.w_bytes / s.machine.bandwidth * s.clock
+    return max(compute, reads * memory) + OVERLAP * compute + AGAIN * (reads - 1) * memory
 
 
-def _chunk(s: Sited, cut: Cut, across: int) -> int:
+def _chunk(s: Sited, cut: Cut, across: int, stretch: int) -> int:
     """Rows gathered at a time: as many as leave room in the second cache for the weights they meet."""
     rows, channels = (cut.images * s.turns, cut.channels) if s.produces == "x" else (s.most_rows, s.channels)
-    pitch = window_pitch(s, across, channels * s.kernel) + (0 if s.produces == "y" else above_pitch(s, across, s.features))
-    return max(min(s.machine.l2 // 4 // pitch, rows), 1)
+    pitch, above = window_pitch(s, across, channels * s.kernel), above_pitch(s, across, s.features)
+    if stretch > 1:
+        return max(min(s.machine.l2 // 2 // (stretch * (pitch + above)), rows), 1)
+    return max(min(s.machine.l2 // 4 // (pitch + (0 if s.produces == "y" else above)), rows), 1)
 
 
-def _site_cut(s: Sited, across: int) -> Cut:
+def _site_cut(s: Sited, across: int, stretch: int) -> Cut:
     """Blocks of sites. The features are shared out where sums wait in scratch between chunks of rows, or sites are few."""
-    features, chunk = s.features, _chunk(s, Cut(), across)
+    features, chunk = s.features, _chunk(s, Cut(), across, stretch)
     if s.produces == "w":
         step = 1 if s.along_window else width(s, across)
         if chunk < s.most_rows:
-            features = min(features, max(s.machine.l2 // 4 // ((s.depth + width(s, across)) * s.total) // step, 1) * step)
+            features = min(features, max(s.machine.l2 // 4 // ((s.depth + width(s, across)) * s.total * stretch) // step, 1) * step)
         wanted = -(-fewest_items(s.machine) // (s.all_sites * s.spec.groups))
         features = min(features, -(-s.features // wanted // step) * step)
     items = s.spec.groups * (-(-s.most_rows // chunk) if s.produces == "y" else -(-s.features // features))
     macs = s.depth * (s.features * chunk if s.produces == "y" else features * s.most_rows)
     enough = max(LEAST_ITEM // max(macs, 1), 1)
-    return Cut(sites=min(enough, max(s.all_sites * items // fewest_items(s.machine), 1), s.all_sites), features=features)
+    sites = min(enough, max(s.all_sites * items // fewest_items(s.machine), 1), s.all_sites)
+    return Cut(sites=-(-sites // stretch) * stretch, features=features)
 
 
 def _input_cuts(s: Sited) -> Iterator[Cut]:
@@ -161,11 +180,16 @@ def program(s: Sited, schedule: Windows) -> Program:
         rows=schedule.rows,
         across=schedule.across,
         runs=number > 0,
-        short=run <= s.lanes,
-        prefetch=produces != "w" and s.most_rows <= schedule.rows,
+        short=max(1 << (run - 1).bit_length(), SHORTEST // s.total) if 0 < run <= s.lanes else 0,
+        asks=_asks(s, schedule),
+        square=neighbours.square(s, schedule.stretch) if schedule.stretch > 1 else 0,
+        apart=spec.stride[-1] if schedule.stretch > 1 else 1,
     )
     tables = s.tables(s.axes)
     own, room, items = (_input_words if produces == "x" else _site_words)(s, schedule)
+    if schedule.stretch > 1:
+        tables = (*tables, neighbours.elements(s, schedule.stretch))
+        own["map_elements"] = tables[-1].ctypes.data
     words = s.words(s.axes, tables) | {
         "kernel": s.kernel, "depth": s.depth, "chunk": schedule.chunk, "runs": number, "run": run,
         "w_group": s.features * s.feature_step * s.w, "w_step": step, "ahead": ahead, **own,
@@ -176,7 +200,7 @@ def program(s: Sited, schedule: Windows) -> Program:
         names=code.names,
         words=words,
         x_axes=s.views(s.axes),
-        close=close(s, number > 0),
+        close=close(s, number > 0 or schedule.stretch > 1),
         items=items,
         scratch=room,
         pack_weights=np.ascontiguousarray,
@@ -185,24 +209,39 @@ def program(s: Sited, schedule: Windows) -> Program:
     )
 
 
+def _asks(s: Sited, schedule: Windows) -> int:
+    """Lines, or vectors, of weights that a tile asks for beforehand, so that the tiles that read the same weights ask for all."""
+    passes = max(-(-min(schedule.chunk, s.most_rows) // schedule.rows), 1)
+    if s.produces == "w" or (passes > 1 and not schedule.inner):
+        return 0
+    return -(-schedule.across // passes)
+
+
 def _site_words(s: Sited, schedule: Windows) -> tuple[dict[str, int], int, int]:
     """The words of the products whose items own sites; bytes of scratch; items."""
-    cut, chunk, room = schedule.cut, schedule.chunk, Room()
-    pitch = window_pitch(s, schedule.across, s.depth)
-    above = above_pitch(s, schedule.across, cut.features) if s.produces == "w" else 0
+    cut, chunk, stretch, room = schedule.cut, schedule.chunk, schedule.stretch, Room()
+    pitch, above = window_pitch(s, schedule.across, s.depth), above_pitch(s, schedule.across, cut.features)
+    site_pitch, above_site = chunk * pitch | 64, chunk * above | 64
     words = {
-        "block": cut.sites, "window_pitch": pitch, "above_pitch": above,
-        "windows": room.take(chunk * pitch), "above": room.take(chunk * above), "table": room.take(chunk * 8),
+        "block": cut.sites // stretch, "all_sites": s.all_sites // s.sites[-1] * -(-s.sites[-1] // stretch),
+        "window_pitch": pitch, "site_pitch": site_pitch, "windows": room.take(stretch * site_pitch), "table": room.take(chunk * 8),
     }  # fmt: skip
-    blocks, chunks = -(-s.all_sites // cut.sites), -(-s.most_rows // chunk)
+    if stretch > 1:
+        words |= neighbours.words(s, stretch, room)
+    blocks, chunks = -(-words["all_sites"] // words["block"]), -(-s.most_rows // chunk)
     if s.produces == "y":
-        words |= {"chunks": chunks, "biases": s.spec.features}
+        words |= {"chunks": chunks, "biases": s.spec.features, "sums_pitch": above, "sums_site": above_site}
+        words["sums"] = room.take(stretch * above_site if stretch > 1 else 0)
         return words, room.bytes, blocks * s.spec.groups * chunks
     shares = -(-s.features // cut.features)
     lines, results = (cut.features, s.depth) if s.along_window else (s.depth, cut.features)
     pitch = aligned((results + width(s, schedule.across)) * s.total)
-    words |= {"shares": shares, "share": cut.features, "sums_pitch": pitch, "sums": room.take(lines * pitch if chunks > 1 else 0)}
-    words["stream"] = int(s.w_bytes > 2 * s.machine.l2)
+    words |= {
+        "shares": shares, "share": cut.features, "sums_pitch": pitch, "sums_site": lines * pitch,
+        "sums": room.take(stretch * lines * pitch if chunks > 1 else 0),
+        "above_pitch": above, "above_site": above_site, "above": room.take(stretch * above_site),
+        "stream": int(s.w_bytes > 2 * s.machine.l2),
+    }  # fmt: skip
     return words, room.bytes, blocks * s.spec.groups * shares
 
 
@@ -268,8 +307,10 @@ def close(s: Sited, in_runs: bool) -> tuple[int, ...]:
     return (last,) if side_by_side else ()
 
 
-def row_cycles(s: Sited, channels: int) -> float:
+def row_cycles(s: Sited, channels: int, stretch: int = 1) -> float:
     """To gather, or to add back, the window of one row."""
+    if stretch > 1:
+        return neighbours.window_cycles(s, stretch)
     number, run = runs(s, channels)
     if number:
         return s.kernel / s.spec.kernel[-1] * (2 * costs.PLACE_CYCLES + number * -(-run // s.lanes) * costs.COPY_CYCLES)

@@ -12,8 +12,9 @@ Taps a dilation apart are neighbours among the places of one residue, and so are
 dilated layer then costs little, which the direct sum multiplies tap by tap.
 
 An infinity or NaN reaches every output of the tiles that see it, and sums near the largest number may overflow before their terms
-cancel; precision="strict" keeps to the direct sum. m follows from the description of one image, channels-last: neither batch,
-threads, views nor layouts show in the bits.
+cancel; precision="strict" keeps to the direct sum. m follows from the description of a picture, channels-last: neither batch,
+threads, views nor layouts show in the bits. F(2×4) stands between F(2) and F(4): a picture of 7×7 takes 8 tiles of 24 points, for whose
+weights one image waits less than for 36, and many multiply less than with 16 tiles of 16.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ import numpy as np
 
 from juanji.algorithms import costs, direct
 from juanji.algorithms.direct import Job, Work
+from juanji.algorithms.packing import FEW_WEIGHTS
 from juanji.algorithms.problem import Problem
 from juanji.algorithms.splitting import shared, smaller
 from juanji.algorithms.weights import aligned_to
-from juanji.algorithms.winograd_program import Sizes, Winograd, program, tiled
+from juanji.algorithms.winograd_program import Sizes, Winograd, ordered, program, tiled
 from juanji.contraction import lower
 from juanji.jit.winograd_axes import Axis
 from juanji.machine import Machine
@@ -41,7 +43,9 @@ from juanji.spec import Convolution, itemsize
 SHARES = {3: 1.0, 4: 1.0, 5: 0.95, 6: 0.95, 7: 0.85, 8: 0.85}  # n, and the share of the time of smaller ones that it must not exceed
 ERRORS = {3: 1.5, 4: 1.5, 5: 5.0, 6: 7.0, 7: 18.0, 8: 25.0}  # that each may have, over the direct sum's
 LEAST_OUTPUTS = 2  # of a tile per axis
+IMAGES = (1, 8)  # that tiles are compared for, by the geometric mean: one image may wait for weights, which many share
 MOST_POINTS = 64  # of a transformed tile
+HELD = 1.5  # of the second cache, that a chunk takes at most
 FEWEST_ITEMS = 4  # that chunks and shares of the features make together, where they can
 EMPTY = 1.25  # vectors of features for one that is wanted
 MOST_TILES = 14  # of a register tile: their addresses are registers too
@@ -60,10 +64,13 @@ LOADED_LINE, STORED_LINE, OUTPUT_LINE = 0.75, 0.4, 1.45  # per vector of a tile 
 TILE_CYCLES = 11.0  # to find the pixels of a tile
 TURN_CYCLES = 8.5  # per vector of a panel that is turned from planes to pixels
 STORED_PIXEL, ROW_CYCLES = 0.33, 45.0  # per feature that is turned back, and to begin a row of its plane
+FAR = 0.6  # of the second cache, beyond which weights come from farther away, for each chunk anew
 STREAM = 8.9  # bytes per cycle that come from beyond the second cache
 SPILLED = 0.8  # per value of a tile beyond the registers
 PRODUCT_TILE, PRODUCT_ROW = 3.5, 9.6  # to begin a register tile of the product, and each of its tiles, which lie in pages of their own
-PREPARING, PREPARING_CALL = 0.2, 4e4  # per byte of transformed weights, and to begin
+PREPARING, PREPARING_CALL = 0.2, 4e4  # per byte of transformed weights that wait in memory, and to begin
+TURNED, TRANSFORMED = 0.09, 0.115  # per byte of weights that the kernel transforms, and per byte that comes of them
+RESUMED = 8.0  # bytes per cycle of sums that the next channels' weights find in the second cache
 LEAD = 26.0  # channels in whose time weights arrive that were asked for: their share of all is what arithmetic does not hide
 
 
@@ -89,51 +96,89 @@ def accepts(spec: Convolution, produces: str) -> str | None:
 
 def work(spec: Convolution, produces: str, machine: Machine) -> Work:
     """What computes the output ("y") or the gradient of the input ("x")."""
-    m = outputs(replace(spec, batch=1, layout="channels_last", weight_layout="*IO"), produces, machine)
-    return work_of(spec, produces, machine, m)
+    tile = outputs(replace(spec, batch=1, layout="channels_last", weight_layout="*IO"), produces, machine)
+    return work_of(spec, produces, machine, tile)
 
 
-def work_of(spec: Convolution, produces: str, machine: Machine, m: int) -> Work:
-    """The same with tiles of m outputs per axis."""
+def work_of(spec: Convolution, produces: str, machine: Machine, tile: tuple[int, ...]) -> Work:
+    """The same with tiles of so many outputs along each axis that has more than one tap."""
     if produces == "y":
         problem = Problem(lower(spec), spec.dtypes, spec.epilogue, machine, overflow=spec.overflow)
-        found = Work((_job(problem, m),), spec.dtypes.y)
+        found = Work((_job(problem, tile),), spec.dtypes.y)
     else:
-        found = direct.grad_input(spec, machine, lambda problem: direct.tile(problem) if problem.goal else _job(problem, m))
-    weights = math.prod(spec.w_shape) * itemsize(spec.dtypes.sum)
-    points = math.prod((m + r - 1) / r for r in spec.kernel if r > 1)
-    return replace(found, preparing=PREPARING_CALL + PREPARING * weights * points)
+        found = direct.grad_input(spec, machine, lambda problem: direct.tile(problem) if problem.goal else _job(problem, tile))
+    return replace(found, preparing=_preparing(spec, tuple(zip(tile, _taps(spec), strict=True)), machine))
 
 
-def _job(problem: Problem, m: int) -> Job:
-    sizes = tuple((m if s.kernel > 1 else 1, s.kernel) for s in problem.loops.spatial)
-    return Job(partial(candidates, problem, sizes), partial(program, problem), partial(finer, problem))
+def _preparing(spec: Convolution, sizes: Sizes, machine: Machine) -> float:
+    """Cycles that weights of a single call take and bound ones do not: beforehand, or on the way (`once`) where they are many and a
+    chunk may hold all tiles; they are then in the cache, where a small picture waits for bound weights."""
+    size = itemsize(spec.dtypes.sum)
+    weights = math.prod(spec.w_shape) * size
+    places = spec.batch * math.prod(spec.size) * math.prod((m + r - 1) / m for m, r in sizes)  # of the transformed picture
+    beforehand = _beforehand(weights, sizes)
+    if math.prod(spec.w_shape) <= FEW_WEIGHTS or places * max(spec.channels, spec.features) * size > machine.l2:
+        return beforehand
+    products = places * math.prod(spec.w_shape) / math.prod(spec.kernel) / (costs.FMA_PER_CYCLE * (machine.vector_bits // 8 // size))
+    waiting = max(weights * _growth(sizes) / STREAM - products, 0.0)
+    return min(beforehand, _on_the_way(weights, sizes) - waiting)
+
+
+def _job(problem: Problem, tile: tuple[int, ...]) -> Job:
+    along = iter(tile)
+    sizes = tuple((next(along) if s.kernel > 1 else 1, s.kernel) for s in problem.loops.spatial)
+    return Job(partial(candidates, problem, sizes), partial(program, problem), partial(finer, problem), partial(once, problem))
 
 
 @lru_cache(maxsize=1024)
-def outputs(spec: Convolution, produces: str, machine: Machine) -> int:
-    """Outputs of a tile per axis, from a description whose batch and layouts are always the same: these must not show in the bits."""
-    m: int = recalled(("outputs", spec, produces, machine), lambda: {"m": _outputs(spec, produces, machine)})["m"]
-    return m
+def outputs(spec: Convolution, produces: str, machine: Machine) -> tuple[int, ...]:
+    """Outputs of a tile along each axis that has more than one tap, from a description whose batch and layouts are always the same:
+    these must not show in the bits."""
+    return tuple(recalled(("outputs", spec, produces, machine), lambda: {"tile": _outputs(spec, produces, machine)})["tile"])
 
 
-def _outputs(spec: Convolution, produces: str, machine: Machine) -> int:
-    found, best, longest = LEAST_OUTPUTS, math.inf, max(spec.kernel)
-    for n, share in SHARES.items():
-        m = n - longest + 1
-        if m < LEAST_OUTPUTS or math.prod(m + r - 1 for r in spec.kernel if r > 1) > MOST_POINTS:
+def _outputs(spec: Convolution, produces: str, machine: Machine) -> tuple[int, ...]:
+    @lru_cache
+    def mean(tile: tuple[int, ...]) -> float:
+        """Expected cycles."""
+        jobs = (work_of(replace(spec, batch=images), produces, machine, tile).jobs[0] for images in IMAGES)
+        return math.prod(min(cycles for _, cycles in job.candidates()) for job in jobs) ** (1 / len(IMAGES))
+
+    taps, best = _taps(spec), math.inf
+    found: tuple[int, ...] = ()
+    for n in SHARES:
+        tile = min(_tiles(taps, n), key=mean, default=None)
+        if tile is None:
             continue
-        cycles = min(cycles for _, cycles in work_of(spec, produces, machine, m).jobs[0].candidates())
-        if cycles < share * best:
-            found, best = m, cycles
+        share = math.prod(SHARES[m + r - 1] for m, r in zip(tile, taps, strict=True)) ** (1 / len(taps))  # errors multiply
+        if mean(tile) < share * best:
+            found, best = tile, mean(tile)
     return found
+
+
+def _taps(spec: Convolution) -> list[int]:
+    """Taps along each axis that has more than one."""
+    return [r for r in spec.kernel if r > 1]
+
+
+def _tiles(taps: Sequence[int], n: int) -> Iterator[tuple[int, ...]]:
+    """Tiles whose longest transform has n points: as many outputs along all axes, or the fewest, but twice as many along the last.
+
+    >>> list(_tiles([3, 3], 6)), list(_tiles([3, 3], 5))
+    ([(4, 4), (2, 4)], [(3, 3)])
+    """
+    alike = [(m,) * len(taps) for m in range(n, LEAST_OUTPUTS - 1, -1)]
+    for tile in dict.fromkeys((*alike, (*(LEAST_OUTPUTS,) * (len(taps) - 1), 2 * LEAST_OUTPUTS))):
+        points = [m + r - 1 for m, r in zip(tile, taps, strict=True)]
+        if max(points) == n and math.prod(points) <= MOST_POINTS:
+            yield tile
 
 
 # Schedules ------------------------------------------------------------------------------------------------------------------
 
 
-def candidates(problem: Problem, sizes: Sizes) -> Iterator[tuple[Winograd, float]]:
-    """Register tiles that fit, with chunks for the caches, and their expected cycles."""
+def candidates(problem: Problem, sizes: Sizes, packs: bool = False) -> Iterator[tuple[Winograd, float]]:
+    """Register tiles that fit, with chunks for the caches, and their expected cycles. packs: the kernel transforms the weights."""
     machine, lanes, size = problem.machine, problem.lanes, problem.bytes
     points = math.prod(m + r - 1 for m, r in sizes)
     panel = not problem.last or problem.dtypes.x != problem.dtypes.sum or problem.groups * problem.channels < lanes
@@ -152,18 +197,22 @@ def candidates(problem: Problem, sizes: Sizes) -> Iterator[tuple[Winograd, float
             width = vectors * lanes * size
             blocks = -(-problem.features * size // width)
             block = max(machine.l1 // 3 // width // lanes * lanes, lanes)
-            far = problem.groups * points * blocks * problem.channels * width > machine.l2 // 2
-            ahead = -(-width // -(-most // tiles)) if far else 0
-            for share in {1, -(-blocks // splits)}:
+            if packs:
+                block = max(c for c in range(1, block + 1) if problem.channels % c == 0)
+            far = not packs and problem.groups * points * blocks * problem.channels * width > machine.l2 * FAR
+            ahead = 0 if packs else -(-width // -(-most // tiles))
+            for share in {1, 1 if packs else -(-blocks // splits)}:
                 room = most * points * (problem.groups * problem.channels * size + share * width)
-                if room <= machine.l2 * 3 // 2 or most <= fewest:
-                    schedule = Winograd(sizes, tiles, vectors, images, box, block, share, slice, ahead)
+                if room <= HELD * machine.l2 or most <= fewest:
+                    schedule = Winograd(sizes, tiles, vectors, images, box, block, share, slice, ahead, packs)
                     yield schedule, around + _product(problem, schedule, chunks, far)
 
 
 def finer(problem: Problem, schedule: Winograd, items: int) -> Winograd:
     """The schedule in about so many items: first the features are shared out, as far as the weights are more than what is transformed
     once more for each share; then the images of a chunk, then its tiles."""
+    if schedule.packs:  # a block of features is an item already, and more chunks would transform its weights again
+        return schedule
     along = tiled(problem, schedule.sizes)
     grid = [axis.tiles(s.out) for axis, s in zip(along, problem.loops.spatial, strict=True)]
     blocks = -(-problem.features // (schedule.vectors * problem.lanes))
@@ -176,8 +225,43 @@ def finer(problem: Problem, schedule: Winograd, items: int) -> Winograd:
     return replace(schedule, images=images, box=tuple(box), share=share)
 
 
+def once(problem: Problem, schedule: Winograd) -> Winograd | None:
+    """The schedule for weights that come with a single call: transformed by each chunk just before it uses them. None where it takes
+    longer than to transform them beforehand."""
+    sizes = schedule.sizes
+    inside, cycles = min(candidates(problem, sizes, packs=True), key=_cycles)
+    _, before = min(candidates(problem, sizes), key=_cycles)
+    can = ordered(problem, inside.vectors * problem.lanes, inside.block).by_code
+    return inside if can and cycles <= before + _beforehand(_weights(problem), sizes) else None
+
+
+def _weights(problem: Problem) -> int:
+    """Bytes of weights."""
+    return problem.groups * problem.features * problem.channels * problem.kernel * problem.bytes
+
+
+def _cycles(choice: tuple[Winograd, float]) -> float:
+    return choice[1]
+
+
+def _beforehand(weights: int, sizes: Sizes) -> float:
+    """Cycles to transform so many bytes of weights that then wait in memory."""
+    return PREPARING_CALL + PREPARING * weights * _growth(sizes)
+
+
+def _on_the_way(weights: int, sizes: Sizes) -> float:
+    """Cycles to transform so many bytes of weights just before they are used."""
+    return weights * (TURNED + TRANSFORMED * _growth(sizes))
+
+
+def _growth(sizes: Sizes) -> float:
+    """Points for each tap."""
+    return math.prod((m + r - 1) / r for m, r in sizes)
+
+
 def _product(problem: Problem, schedule: Winograd, chunks: Mapping[int, int], far: bool) -> float:
-    """Cycles of the products of all chunks. far: the weights come from beyond the second cache, for each chunk anew."""
+    """Cycles of the products of all chunks. far: the weights come from beyond the second cache, for each chunk anew. Weights that are
+    transformed on the way are so for each chunk, and their sums wait for the next channels in the second cache."""
     machine, channels, size = problem.machine, problem.channels, problem.bytes
     points = math.prod(m + r - 1 for m, r in schedule.sizes)
     width = schedule.vectors * problem.lanes
@@ -186,6 +270,10 @@ def _product(problem: Problem, schedule: Winograd, chunks: Mapping[int, int], fa
     step = max(sums / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, costs.FMA_LATENCY)
     tile = channels * step + -(-channels // schedule.block) * (sums * costs.STORE_CYCLES + PRODUCT_TILE) + PRODUCT_ROW * schedule.tiles
     arrives = problem.groups * points * blocks * channels * width * size / STREAM if far else 0.0
+    made = resumed = 0.0
+    if schedule.packs:
+        made = _on_the_way(_weights(problem), schedule.sizes)
+        resumed = -(-channels // schedule.block) * problem.groups * blocks * points * width * size / RESUMED
     exposed = min(LEAD / channels, 1.0)
     held = (problem.groups * channels + schedule.share * width) * points * size  # of V and M, a tile
     turns = -(-blocks // schedule.share)  # in each of which V is read
@@ -193,7 +281,7 @@ def _product(problem: Problem, schedule: Winograd, chunks: Mapping[int, int], fa
     for count, number in chunks.items():
         arithmetic = problem.groups * points * blocks * -(-count // schedule.tiles) * tile
         beyond = max(count * held - machine.l2 // 2, 0) * (turns + 0.5) / STREAM
-        cycles += number * (max(arithmetic, arrives) + exposed * min(arithmetic, arrives) + beyond)
+        cycles += number * (max(arithmetic, arrives) + exposed * min(arithmetic, arrives) + beyond + made + count * resumed)
     return cycles
 
 

@@ -16,8 +16,10 @@ from juanji.jit.program import Program
 from juanji.jit.winograd import WinogradCode, emit_winograd
 from juanji.jit.winograd_axes import Axis, axes
 from juanji.jit.winograd_weights import WeightsCode, emit_winograd_weights
+from juanji.spec import itemsize
 
 Array = npt.NDArray[Any]
+AT_A_TIME = 64  # channels whose weights are put in order and then transformed, at most
 Sizes = tuple[tuple[int, int], ...]  # per axis the outputs of a tile and the taps
 
 
@@ -33,7 +35,8 @@ class Winograd:
     block: int  # channels whose weights stay in the first cache
     share: int
     slice: int  # channels of a panel; 0 where the input is read in place
-    ahead: int  # bytes of the next weights that each step asks for; 0 where they are near
+    ahead: int  # bytes of the next weights that each step asks for
+    packs: bool = False  # whether the kernel transforms the weights, a block of channels and features at a time
 
     @property
     def prefetch(self) -> int:
@@ -43,7 +46,7 @@ class Winograd:
     @property
     def tile(self) -> tuple[object, ...]:
         """Schedules with equal tiles share their code."""
-        return "winograd", self.sizes, self.tiles, self.vectors, self.slice > 0, self.prefetch
+        return "winograd", self.sizes, self.tiles, self.vectors, self.slice > 0, self.prefetch, self.packs
 
     def __str__(self) -> str:
         by = "×".join
@@ -52,21 +55,42 @@ class Winograd:
             f"F({by(str(m) for m, _ in self.sizes)}, {by(str(r) for _, r in self.sizes)}), "
             f"tile {self.tiles} tiles × {self.vectors} vectors, {self.block} channels at a time, "
             f"chunks of {by(map(str, (self.images, *self.box)))} tiles {source}, {self.share} blocks of features"
+            f"{', weights transformed on the way' if self.packs else ''}"
         )
 
 
 class WeightsPacking(TransformedPacking):
-    """packed[group, block, point, channel, lane] = (G g G') of the channel and feature; a line between points keeps them off one set."""
+    """packed[group, block, point, channel, lane] = (G g G') of the channel and feature; a line between points keeps them off one set.
+
+    Weights are read where they lie, put in order some channels at a time and transformed while these are near; few of them, all at once.
+    """
 
     def __init__(self, problem: Problem, sizes: Sizes, width: int):
-        contraction = problem.contraction
-        taps = [(contraction.extent(f"k{i}"), contraction.w.stride(f"k{i}")) for i in range(contraction.n)]
-        packing = Packing(problem, width, [(problem.channels, contraction.w.stride("c")), *taps], across=False, overlap=False)
+        size, channels, dtype = problem.bytes, problem.channels, problem.dtypes.sum
         points = math.prod(m + r - 1 for m, r in sizes)
-        self.step = problem.channels * width * problem.bytes + 64
-        words = {"channels": problem.channels, "width": width * problem.bytes, "step": self.step}
-        shape, dtype = (points, self.step // problem.bytes), problem.dtypes.sum
-        super().__init__(packing, WeightsCode(dtype, sizes), emit_winograd_weights, words, shape, dtype)
+        self.step = channels * width * size + LINE
+        words = {"channels": channels, "width": width * size, "step": self.step}
+        shape = (points, self.step // size)
+        block = max(c for c in range(1, AT_A_TIME + 1) if channels % c == 0)
+        some = ordered(problem, width, block)
+        if some.by_code:
+            words |= {**pack_words(problem, some), "block": block, "blocks": -(-problem.features // width), "features": problem.features}
+            code, scratch = WeightsCode(dtype, sizes, some.code), block * problem.kernel * width * size
+            super().__init__(some, code, emit_winograd_weights, words, shape, dtype, some.tables, in_place=True, scratch=scratch)
+            return
+        super().__init__(ordered(problem, width, channels), WeightsCode(dtype, sizes, None), emit_winograd_weights, words, shape, dtype)
+
+
+def pack_words(problem: Problem, some: Packing) -> dict[str, int]:
+    """The arguments of a kernel that puts weights of some channels in order."""
+    return {**some.words, "ws_c": problem.contraction.w.stride("c") * itemsize(problem.dtypes.w)}
+
+
+def ordered(problem: Problem, width: int, channels: int) -> Packing:
+    """Weights of so many channels as [group][feature block][channel][tap][feature of the block]."""
+    contraction = problem.contraction
+    taps = [(contraction.extent(f"k{i}"), contraction.w.stride(f"k{i}")) for i in range(contraction.n)]
+    return Packing(problem, width, [(channels, contraction.w.stride("c")), *taps], across=False, overlap=False)
 
 
 def tiled(problem: Problem, sizes: Sizes) -> tuple[Axis, ...]:
@@ -82,6 +106,7 @@ def program(problem: Problem, schedule: Winograd) -> Program:
     grid = [axis.tiles(s.out) for axis, s in zip(along, problem.loops.spatial, strict=True)]
     spatial = [replace(s, out=axis.padded(s.out)) for axis, s in zip(along, problem.loops.spatial, strict=True)]
     width = schedule.vectors * problem.lanes
+    packs = ordered(problem, width, schedule.block) if schedule.packs else None
     code = WinogradCode(
         x=dtypes.x,
         total=dtypes.sum,
@@ -97,6 +122,7 @@ def program(problem: Problem, schedule: Winograd) -> Program:
         tiles=schedule.tiles,
         vectors=schedule.vectors,
         prefetch=schedule.prefetch,
+        packs=packs.code if packs else None,
     )
     wide = spatial[-1]
     tables = Tables(problem, spatial, wide.table)
@@ -132,6 +158,12 @@ def program(problem: Problem, schedule: Winograd) -> Program:
         "v_tile": v_tile, "products": products, "m_tile": m_tile, "m_block": tiles * m_tile, "outside": outside,
         "outside_pitch": outside_pitch, "pixels": pixels, "stream": int(problem.stream), "ahead": schedule.ahead,
     }  # fmt: skip
+    if packs:
+        step = schedule.block * width * size + LINE  # a line between points keeps them off one set of a cache
+        packed = aligned(end)
+        transformed = aligned(packed + schedule.block * problem.kernel * width * size)
+        end = transformed + code.points * step
+        words |= {**pack_words(problem, packs), "packed": packed, "transformed": transformed, "step": step}
     for i, s in enumerate(problem.loops.spatial):
         words |= {f"out{i}": s.out, f"grid{i}": grid[i], f"box{i}": schedule.box[i]}
         words |= {f"map{i}": maps[i], f"ps{i}": steps[i], f"ys{i}": problem.y_step(s)}
@@ -145,9 +177,9 @@ def program(problem: Problem, schedule: Winograd) -> Program:
         close=problem.close_in_chunks(True),
         items=chunks * problem.groups * words["splits"],
         scratch=end,
-        pack_weights=packing,
+        pack_weights=packs.as_it_lies if packs else packing,
         pack_bias=BiasPacking(dtypes.sum, problem.groups, width),
-        tables=tables.arrays,
+        tables=(*tables.arrays, *(packs.tables if packs else ())),
         x_skipped=problem.loops.skipped,
         y_start=problem.y_start,
         goal=problem.goal,

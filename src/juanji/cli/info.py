@@ -35,6 +35,8 @@ def info(as_json: Json = False) -> None:
         f64=f"{probed.peak_f64 / 1e9:.0f} GFLOP/s",
         bandwidth=f"{probed.bandwidth / 1e9:.1f} GB/s",
     )
+    if probed.peak_int8:
+        peak += say("info.peak.dots", rate=f"{probed.peak_int8 / 1e9:.0f} GFLOP/s")
     if probed.peak_matrix:
         peak += say("info.peak.matrix", rate=f"{probed.peak_matrix / 1e9:.0f} GFLOP/s")
     lines = {

@@ -18,7 +18,8 @@ from juanji.factors import Structure, structure
 from juanji.image import kernels
 from juanji.image.magnitudes import magnitude
 from juanji.image.picture import Array, Picture, channels_of, pixels_of, result_dtype, store
-from juanji.planner import Plan, plan_for
+from juanji.planner import plan_for
+from juanji.plans import Plan
 from juanji.spec import ZERO, Boundary
 
 SUMMED = ("outline",)  # kernels that, by name, add the colours up

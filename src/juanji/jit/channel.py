@@ -8,8 +8,9 @@ One chunk is a run of neighbouring output pixels (whole rows, or part of one). F
                loaded as vectors; lane-wise, x is a vector as well and lanes are the channels of a depthwise layer
     blocks     the reduction is cut into blocks of channels so that the weights of one block and one tile stay in the
                L1 cache; a chain of sums is put down in `sums` and taken up again by the next block, never restarted
-    packs      weights that come with a single call are put in order here, some blocks just before they are used: they go
-               from memory to the second cache and nowhere else
+    packs      weights that come with a single call are put in order here, some blocks just before they are used, or by the
+               first tile that uses them (`coming`): they go from memory to the caches and nowhere else
+    words      where an instruction sums the products of several channels, words of these are the elements (`word_panels`)
     store      channels-last outputs leave from the tile; channels-first ones are transposed in registers, chunk by chunk
 
 The sum of each output runs over channel block, taps, channel, in this order, in one chain of fused multiply-adds that
@@ -25,14 +26,17 @@ from dataclasses import dataclass
 from functools import partial
 
 from juanji.exact import Narrowing
+from juanji.jit import dot_products
 from juanji.jit.arguments import HEAD, Arguments, each_item
 from juanji.jit.chunks import chunk_behind, chunk_of
-from juanji.jit.elements import SCALARS, finish, multiply_add, transpose
+from juanji.jit.coming import Ask, Behind, Beside, Load, asking, in_order, putting_in_order
+from juanji.jit.elements import SCALARS, finish, multiply_add, of_group, plus, transpose
 from juanji.jit.emit import I64, LINE, PTR, Emitter, Int, Type, Value, Var
 from juanji.jit.ieee import ieee_mode
 from juanji.jit.pack import BLOCK_ARGUMENTS, PackCode, pack_run
 from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler, outer_step, pixel_filler, transposing_filler
 from juanji.jit.target import Target
+from juanji.jit.word_panels import Words, word_filler
 
 MOST_UNROLLED = 320
 
@@ -57,9 +61,11 @@ class ChannelCode:
     narrowing: Narrowing
     pixels: int
     vectors: int
-    prefetch: bool  # ask for the next block's weights while this one's are used
+    prefetch: bool  # ask for the weights that come next while others are used
     steps: int  # reduction steps of the innermost loop if so few that it is unrolled, else 0
     packs: PackCode | None  # how the kernel puts weights in order; None if they are
+    beside: bool  # whether it reads them where they lie side by side, and puts them in order as they are used
+    words: Words | None  # what elements are if they hold several channels each, else None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -84,7 +90,9 @@ def emit_channel(code: ChannelCode, target: Target) -> str:
         held = chunk_behind(e, a, a["splits"])  # whose panel is filled: the shares of the features of one chunk follow each other
         with each_item(e, a) as item:
             _item(e, code, a, item, held)
-    if code.panel:
+    if code.panel and code.words:
+        word_filler(e, code.x, code.axes, code.names, code.words, code.planar_x, code.planar)
+    elif code.panel:
         line = Line(code.x, total, 1, True, code.axes)
         filler = line_filler if code.planar else transposing_filler if code.planar_x else pixel_filler
         filler(e, line, code.names)
@@ -100,11 +108,13 @@ def _item(e: Emitter, code: ChannelCode, a: Arguments, item: Value, held: Var) -
     if code.panel:
         base = a["scratch"]
         with e.when(e.compare("ne", chunk.number, held.get())):
-            fill_panel(e, code.axes, total, code.planar, a, chunk.origin, chunk.extent, chunk.xs)
+            fill_panel(e, code.axes, total, code.planar and not code.words, a, chunk.origin, chunk.extent, chunk.xs)
         held.set(chunk.number)
     else:
         base = chunk.in_place(a)
 
+    w = a["w"] + chunk.group * a["ws_g"] if code.packs else a["w"]
+    behind = Behind(e, w) if code.packs and code.prefetch and not code.beside else None
     f_end = e.least((chunk.split + 1) * a["split"], a["blocks_f"])
     step = a["steps"] * (width * total.bytes)  # bytes of weights between blocks of the reduction
 
@@ -112,14 +122,18 @@ def _item(e: Emitter, code: ChannelCode, a: Arguments, item: Value, held: Var) -
         """Some blocks of the reduction of one block of features."""
         f = block_f * width
         place = chunk.group * a["blocks_f"] + block_f
-        bias, goal = a["bias"] + place * (width * total.bytes), chunk.ys + f * a["ys_c"]
+        starts = [a["bias"] + place * (width * total.bytes)] if code.bias else []
+        if code.words and code.words.dot.turned:
+            starts.insert(0, weights + a["blocks_c"] * step)
+        goal = chunk.ys + f * a["ys_c"]
         at = e.var(PTR, weights)
         with e.loop(*blocks) as block_c:
             first = e.compare("eq", block_c, e.integer(0))
             last = e.compare("eq", block_c + 1, a["blocks_c"])
             source = base + (block_f if code.lanewise else block_c) * a["ps_b"]
+            coming = Beside(w + f * a["ws_f"], a["map_runs"] + block_c * a["steps"] * 8) if code.beside else behind
             with e.loop(0, chunk.pixels, code.pixels) as p:
-                _tile(e, code, a, (source, at.get(), bias, goal, sums), (p, chunk.pixels, a["count_f"] - f), first, last)
+                _tile(e, code, a, (source, at.get(), goal, sums), starts, (p, chunk.pixels, a["count_f"] - f), first, last, coming)
             at.set(at.get() + step)
 
     def stored(block_f: Value, sums: Value) -> None:
@@ -131,16 +145,21 @@ def _item(e: Emitter, code: ChannelCode, a: Arguments, item: Value, held: Var) -
     if code.packs is None:
         with e.loop(chunk.split * a["split"], f_end) as block_f:
             sums = a["scratch"] + a["sums"]
-            products(block_f, a["w"] + (chunk.group * a["blocks_f"] + block_f) * a["step"], sums, (0, a["blocks_c"]))
+            products(block_f, w + (chunk.group * a["blocks_f"] + block_f) * a["step"], sums, (0, a["blocks_c"]))
             stored(block_f, sums)
         return
     with e.loop(chunk.split * a["split"], f_end, a["packed_f"]) as begin:
         end = e.least(begin + a["packed_f"], f_end)
         with e.loop(0, a["blocks_c"], a["packed_c"]) as begin_c:
             end_c = begin_c + a["packed_c"]
-            _pack(e, code.packs, a, a["w"] + chunk.group * a["ws_g"], (begin, end), begin_c, width)
+            if not code.beside:
+                _pack(e, code.packs, a, w, (begin, end), begin_c, width)
+            if behind is not None:
+                behind.follow(w + end * (a["ws_f"] * width), w + a["count_f"] * a["ws_f"])
             with e.loop(begin, end) as block_f:
-                packed = a["scratch"] + a["packed"] + (block_f - begin) * a["packed_c"] * step
+                packed = a["scratch"] + a["packed"]
+                if not code.beside:  # then tiles of all blocks use the same room
+                    packed = packed + (block_f - begin) * a["packed_c"] * step
                 products(block_f, packed, a["scratch"] + a["sums"] + (block_f - begin) * a["sums_f"], (begin_c, end_c))
         with e.loop(begin, end) as block_f:
             stored(block_f, a["scratch"] + a["sums"] + (block_f - begin) * a["sums_f"])
@@ -201,13 +220,15 @@ def _tile(
     e: Emitter,
     code: ChannelCode,
     a: Arguments,
-    pointers: tuple[Value, Value, Value, Value, Value],
+    pointers: tuple[Value, Value, Value, Value],
+    starts: list[Value],
     counts: tuple[Value, Value, Value],
     first: Value,
     last: Value,
+    coming: Beside | Behind | None,
 ) -> None:
-    """acc[pixel, vector] over one block of the reduction: taken up from the bias or `sums`, put down in `sums` or the output."""
-    source, weights, bias, goal, all_sums = pointers
+    """acc[pixel, vector] over one block of the reduction: from the sum of `starts`, or taken up from `sums`; to `sums` or the output."""
+    source, weights, goal, all_sums = pointers
     p, pixels, features = counts
     total = Type(SCALARS[code.total])
     vector = e.vector(total.scalar)
@@ -218,49 +239,59 @@ def _tile(
         places.append(place)
         windows.append(source + e.load(I64, a["map_offsets"] + place * 8, 8))
     sums = all_sums + p * width
-    start = e.select(first, bias, sums) if code.bias else sums
-    pitch = e.select(first, e.integer(0), e.integer(width)) if code.bias else e.integer(width)
+    start = e.select(first, starts[0], sums) if starts else sums
+    pitch = e.select(first, e.integer(0), e.integer(width)) if starts else e.integer(width)
     acc: list[list[Var]] = []
     for i in range(code.pixels):
         row = []
         for v in range(code.vectors):
-            if code.bias:
+            if starts:
                 row.append(e.var(vector, e.load(vector, start + i * pitch + v * vector.bytes, total.bytes)))
             else:
                 row.append(e.var(vector, e.zero(vector)))
         acc.append(row)
-    if not code.bias:
+    for more in starts[1:]:
+        with e.when(first):
+            for v in range(code.vectors):
+                added = e.load(vector, more + v * vector.bytes, total.bytes)
+                for row in acc:
+                    row[v].set(plus(e, row[v].get(), added))
+    if not starts:
         with e.otherwise(first):
             for i in range(code.pixels):
                 for v in range(code.vectors):
                     acc[i][v].set(e.load(vector, start + (i * width + v * vector.bytes), total.bytes))
 
-    # The weights of the next block, one line per step: the first tiles of a chunk together ask for all of them.
-    ahead = None
-    if code.prefetch:
-        turn = (p // code.pixels) % max(width // 64, 1)  # narrow tiles of narrow vectors take less than a line per step
-        ahead = a["steps"] * width + turn * 64
+    ask = asking(e, a, coming, width, p // code.pixels) if code.prefetch else None
     w = e.var(PTR, weights)
     used = width * max(code.lanewise, 1)  # bytes of weights that a step takes
 
-    def reduce(axis: int, offset: Int) -> None:
+    def reduce(axis: int, offset: Int, load: Load) -> None:
         if axis < code.axes:
             with e.loop(0, a[f"taps{axis}"]) as tap:
-                reduce(axis + 1, offset + tap * a[f"tap{axis}"])
+                reduce(axis + 1, offset + tap * a[f"tap{axis}"], load)
             return
         if code.steps:
             for step in range(code.steps):
                 at = offset + a["ps_c"] * step if code.planar or code.lanewise else offset + step * total.bytes
-                _step(e, code, w.get() + step * used, windows, at, acc, ahead)
+                _step(e, code, w.get() + step * used, windows, at, acc, load, ask)
             w.set(w.get() + code.steps * used)
             return
         at_var = e.var(I64, e.integer(offset))
         with e.loop(0, a["inner"]):
-            _step(e, code, w.get(), windows, at_var.get(), acc, ahead)
+            _step(e, code, w.get(), windows, at_var.get(), acc, load, ask)
             w.set(w.get() + used)
             at_var.set(at_var.get() + (a["ps_c"] if code.planar or code.lanewise else total.bytes))
 
-    reduce(0, 0)
+    ordered = in_order(e, vector, code.vectors)
+    if code.packs and isinstance(coming, Beside):
+        begins = e.compare("eq", p, e.integer(0))
+        with e.when(begins):
+            reduce(0, 0, putting_in_order(e, code.packs, vector, code.vectors, coming, features))
+        with e.otherwise(begins):
+            reduce(0, 0, ordered)
+    else:
+        reduce(0, 0, ordered)
 
     finished = [[acc[i][v].get() for v in range(code.vectors)] for i in range(code.pixels)]
     if not code.channels_last_y:
@@ -292,24 +323,27 @@ def _tile(
                     e.store_first(stored[i][v], starts[i] + v * vector.lanes * out.bytes, count)
 
 
-def _step(e: Emitter, code: ChannelCode, w: Value, windows: list[Value], at: Int, acc: list[list[Var]], ahead: Value | None) -> None:
+def _step(
+    e: Emitter, code: ChannelCode, w: Value, windows: list[Value], at: Int, acc: list[list[Var]], load: Load, ask: Ask | None
+) -> None:
     """One step of the reduction: `vectors` of weights meet one element, or one vector, of each pixel's window."""
     vector = acc[0][0].type
     element = Type(vector.scalar)
-    if ahead is not None:
-        e.prefetch(w + ahead, 2)
+    if ask is not None:
+        ask(w)
     if code.lanewise:
         _lanewise_step(e, code, w, windows, at, acc)
         return
-    loaded = [e.load(vector, w + v * vector.bytes, element.bytes) for v in range(code.vectors)]
+    loaded = load(w)
     if code.planar and not code.panel:
         e.prefetch(windows[0] + at + 64, 1)  # planes lie too far apart for the processor to foresee the next tiles' lines
     if not code.planar and not code.panel:
         _prefetch_pixels(e, code, windows, e.integer(at) // element.bytes, LINE // element.bytes)
+    multiply = partial(dot_products.multiply_add, dot=code.words.dot) if code.words else multiply_add
     for i, window in enumerate(windows):
         x = e.splat(e.load(element, window + at), vector.lanes)
         for v in range(code.vectors):
-            acc[i][v].set(multiply_add(e, x, loaded[v], acc[i][v].get()))
+            acc[i][v].set(multiply(e, x, loaded[v], acc[i][v].get()))
 
 
 def _prefetch_pixels(e: Emitter, code: ChannelCode, windows: list[Value], place: Value, elements: int) -> None:
@@ -331,11 +365,6 @@ def _lanewise_step(e: Emitter, code: ChannelCode, w: Value, windows: list[Value]
             weights = e.load(vector, w + (c * code.vectors + v) * vector.bytes, element)
             for i, x in enumerate(xs):
                 acc[i][v].set(multiply_add(e, of_group(e, x, c, group), weights, acc[i][v].get()))
-
-
-def of_group(e: Emitter, x: Value, channel: int, group: int) -> Value:
-    """A channel of its own group in every lane of a vector of groups of channels."""
-    return x if group == 1 else e.shuffle(x, x, [lane // group * group + channel for lane in range(x.type.lanes)])
 
 
 def _step_to(e: Emitter, code: ChannelCode, a: Arguments, pixel: Value) -> Value:
@@ -362,7 +391,7 @@ def _transposed(e: Emitter, code: ChannelCode, a: Arguments, pointers: tuple[Val
         start, many = goal + f * a["ys_c"], e.least(f_end - f, lanes)
         if code.gaps:
             places = partial(_place, e, code, a, start, p)
-            scatter_squares(e, columns, (buffer, places), a["ys_c"], (many, count), code.step, in_one_row(e, code.axes, a, p, count))
+            scatter_squares(e, columns, places, a["ys_c"], (many, count), code.step, rows_from(code.axes, a, p))
         else:
             store_squares(e, columns, buffer, start + p * a["ys_p"], a["ys_c"], (many, count))
 
@@ -382,10 +411,10 @@ def store_squares(e: Emitter, columns: list[Value], buffer: Value, start: Value,
             e.store_first(column, start + one * pitch, count)
 
 
-def in_one_row(e: Emitter, axes: int, a: Arguments, p: Value, count: Value) -> Value:
-    """Whether so many pixels of a chunk lie in one row."""
+def rows_from(axes: int, a: Arguments, p: Value) -> tuple[Value, Value]:
+    """How many pixels of a chunk, from one on, lie in its row, and how many in each row behind it."""
     length = a[f"box{axes - 1}"]
-    return e.compare("sle", p % length + count, length)
+    return length - p % length, length
 
 
 def _place(e: Emitter, code: ChannelCode, a: Arguments, start: Value, p: Value, lane: Int) -> Value:
@@ -396,36 +425,44 @@ def _place(e: Emitter, code: ChannelCode, a: Arguments, start: Value, p: Value, 
 def scatter_squares(
     e: Emitter,
     columns: list[Value],
-    pointers: tuple[Value, Callable[[Int], Value]],
+    place: Callable[[Int], Value],
     pitch: Value,
     size: tuple[Value, Value],
     step: int,
-    in_row: Value,
+    rows: tuple[Value, Value],
 ) -> None:
     """The same where pixels have gaps between them.
 
-    pointers: the buffer, and where each pixel goes. step: elements from one pixel to the next, 0 if too many. in_row: whether all pixels
-    lie in one row; then vectors are spread over as many that hold nothing else, otherwise pixels leave one by one.
+    place: where each pixel goes. step: elements from one pixel to the next in a row; what lies in one row is spread over vectors that
+    hold nothing else. 0 if too many: then pixels leave one by one. rows: how many pixels lie in the first one's row, and in others.
     """
-    (buffer, place), (many, count) = pointers, size
+    many, count = size
     vector = columns[0].type
     out = Type(vector.scalar)
+    buffer = e.stack(vector, len(columns) + 1)  # a run of a vector's pixels is loaded as a vector
     for i, column in enumerate(columns):
         e.store(column, buffer + i * vector.bytes)
-
-    def one_by_one() -> None:
+    if not (e.masks and step):
         with e.loop(0, count) as lane:
             goal = place(lane)
             with e.loop(0, many) as one:
                 e.store(e.load(out, buffer + one * vector.bytes + lane * out.bytes), goal + one * pitch)
-
-    if not (e.masks and step):
-        one_by_one()
         return
-    spread = e.arith("and", in_row, e.compare("eq", count, e.integer(len(columns))))
-    with e.when(spread):
-        goal = place(0)
+
+    def spread(lane: Int, some: Value | None) -> None:
+        """A run of pixels of one row."""
+        goal, source = place(lane), buffer + lane * out.bytes
         with e.loop(0, many) as one:
-            e.store_apart(e.load(vector, buffer + one * vector.bytes), goal + one * pitch, step)
-    with e.otherwise(spread):
-        one_by_one()
+            e.store_apart(e.load(vector, source + one * vector.bytes), goal + one * pitch, step, some)
+
+    left, length = rows
+    whole = e.compare("sge", e.least(left, count), e.integer(len(columns)))
+    with e.when(whole):
+        spread(0, None)
+    with e.otherwise(whole):
+        first, run = e.var(I64, e.integer(0)), e.var(I64, e.least(left, count))
+        with e.repeat() as leave:
+            spread(first.get(), run.get())
+            first.set(first.get() + run.get())
+            leave(e.compare("sge", first.get(), count))
+            run.set(e.least(length, count - first.get()))

@@ -6,10 +6,13 @@ loads that outputs one by one would. Weights of small kernels are held in regist
 a single row of outputs, and weights come from memory. Where the window reaches outside the array, its vectors there are read from one
 that holds the constant.
 
+Groups of a few channels are treated alike, where a vector holds whole groups: of each vector of the input as many are made as a group has
+channels, one of which stands in all lanes of its group, and each of these serves every output that wants it. Weights come from memory.
+
 So little is done with each element of a depthwise layer that copying the input into a panel first would take as long as the rest.
 
-The sum of each output runs over outer tap, kernel row, kernel column, in one chain of fused multiply-adds that starts from the bias, as
-in the other tiles.
+The sum of each output runs over outer tap, kernel row, kernel column, channel of the group, in one chain of fused multiply-adds that
+starts from the bias, as in the other tiles.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from typing import NamedTuple
 
 from juanji.exact import Narrowing
 from juanji.jit.arguments import HEAD, Arguments, each_item
-from juanji.jit.elements import SCALARS, finish, multiply_add, read
+from juanji.jit.elements import SCALARS, finish, multiply_add, of_group, read
 from juanji.jit.emit import PTR, Emitter, Int, Type, Value, Var
 from juanji.jit.ieee import ieee_mode
 from juanji.jit.target import Target
@@ -40,6 +43,7 @@ class DepthwiseCode:
     kernel: tuple[int, int, int]
     stride: tuple[int, int, int]
     dilation: tuple[int, int, int]
+    group: int  # channels that meet each other; of a depthwise layer 1
     padded: bool
     partial: bool  # the last vector of channels is not full
     bias: bool
@@ -47,7 +51,7 @@ class DepthwiseCode:
     narrowing: Narrowing
     rows: int
     columns: int
-    rolled: bool  # kernel rows in a loop; else the weights of kernel rows and columns are held in registers
+    rolled: bool  # kernel rows in a loop; else the weights of kernel rows and columns are held in registers, if groups have one channel
     clipped: bool  # taps that meet only zeros outside are left out, where that changes nothing
     channels_inside: bool  # all channels at one place before the next: memory is read as it lies; else their weights are read once
 
@@ -130,12 +134,13 @@ def _vector(e: Emitter, code: DepthwiseCode, a: Arguments, image: Value, v: Valu
     total, (deep, high, wide) = Type(SCALARS[code.total]), code.kernel
     vector = e.vector(total.scalar)
     x, y = (v * (vector.lanes * Type(SCALARS[dtype]).bytes) for dtype in (code.x, code.y))
-    weights = a["w"] + v * (deep * high * wide * vector.bytes)
+    weights = a["w"] + v * (deep * high * wide * code.group * vector.bytes)
+    held = deep == code.group == 1 and not code.rolled
     return Own(
         a["x"] + image * a["xs_n"] + x,
         a["y"] + image * a["ys_n"] + y,
         weights,
-        _held(e, code, vector, weights) if deep == 1 and not code.rolled else None,
+        _held(e, code, vector, weights) if held else None,
         e.load(vector, a["bias"] + v * vector.bytes) if code.bias else e.zero(vector),
         e.least(a["channels"] - v * vector.lanes, vector.lanes) if code.partial else None,
     )
@@ -189,7 +194,7 @@ def _met(place: int, count: int, stride: int, kernel: int, dilation: int) -> lis
 
 def _unrolled(e: Emitter, code: DepthwiseCode, a: Arguments, own: Own, place: Place, border: Border, sums: Sums) -> None:
     """acc[row, column] += Σ x[window] · w[tap]; the window is read in one of two ways where it may reach outside."""
-    vector, (deep, high, wide), (rows, columns) = own.start.type, code.kernel, code.window
+    vector, (deep, high, wide), (rows, columns), group = own.start.type, code.kernel, code.window, code.group
     within_h = [_between(e, place.row + j, a["size_h"]) for j in range(rows)]
     within_w = [_between(e, place.column + i, a["size_w"]) for i in range(columns)]
     whole = e.arith("and", e.arith("and", within_h[0], within_h[-1]), e.arith("and", within_w[0], within_w[-1]))
@@ -197,7 +202,8 @@ def _unrolled(e: Emitter, code: DepthwiseCode, a: Arguments, own: Own, place: Pl
         d = place.deep + tap * code.dilation[0]
         corner = own.x + d * a["xs_d"] + place.corner
         within_d = _between(e, d, a["size_d"])
-        held = own.held or _held(e, code, vector, own.weights + tap * (high * wide * vector.bytes))
+        weights = own.weights + tap * (high * wide * group * vector.bytes)
+        held = own.held or (_held(e, code, vector, weights) if group == 1 else None)
 
         def window(inside: bool) -> None:
             for j in range(rows):
@@ -211,9 +217,14 @@ def _unrolled(e: Emitter, code: DepthwiseCode, a: Arguments, own: Own, place: Pl
                         within = e.arith("and", within_d, e.arith("and", within_h[j], within_w[i]))
                         source = e.select(within, source, border.outside)
                     x = read(e, source, code.x, vector, own.lanes)
-                    for r, kh in down:
-                        for c, kw in right:
-                            sums[r, c].set(multiply_add(e, x, held[kh * wide + kw], sums[r, c].get()))
+                    near = e.unknown(weights) if held is None else weights  # else weights would be kept, and drive sums out of registers
+                    for channel in range(group):
+                        one = of_group(e, x, channel, group)
+                        for r, kh in down:
+                            for c, kw in right:
+                                at = (kh * wide + kw) * group + channel
+                                weight = e.load(vector, near + at * vector.bytes) if held is None else held[at]
+                                sums[r, c].set(multiply_add(e, one, weight, sums[r, c].get()))
 
         if code.padded:
             inside = e.arith("and", whole, within_d)

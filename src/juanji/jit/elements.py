@@ -61,9 +61,16 @@ def finish_line(
     """The stored forms of vectors of sums that lie behind each other, in fewer vectors where bytes or short words fill them."""
     count = together(totals[0].type.scalar, dtype, narrowing)
     if count == 1 or len(totals) % count:
-        return [finish(e, total, dtype, activation, parameter, narrowing) for total in totals]
+        return finish_each(e, totals, dtype, activation, parameter, narrowing)
     wholes = [_nearest_within(e, activate(e, total, activation, parameter), dtype, narrowing.exact) for total in totals]
     return joined(e, wholes, SCALARS[dtype])
+
+
+def finish_each(
+    e: Emitter, totals: list[Value], dtype: str, activation: str | None, parameter: Value, narrowing: Narrowing
+) -> list[Value]:
+    """The same, a vector of each."""
+    return [finish(e, total, dtype, activation, parameter, narrowing) for total in totals]
 
 
 def together(scalar: str, dtype: str, narrowing: Narrowing) -> int:
@@ -242,6 +249,11 @@ def multiply_add(e: Emitter, a: Value, b: Value, c: Value) -> Value:
 def plus(e: Emitter, a: Value, b: Value) -> Value:
     """The sum of two sums."""
     return e.arith("fadd" if a.type.floating else "add", a, b)
+
+
+def of_group(e: Emitter, x: Value, channel: int, group: int) -> Value:
+    """A channel of its own group in every lane of a vector of groups of channels."""
+    return x if group == 1 else e.shuffle(x, x, [lane // group * group + channel for lane in range(x.type.lanes)])
 
 
 def across(e: Emitter, lanes: Value) -> Value:

@@ -125,7 +125,7 @@ class Var:
 
 
 class Emitter:
-    """Builds one module. `lines` is the body of the function that is open, `entry` its stack slots."""
+    """Builds one module. `lines` is the body of the function that is open, `entry` its stack slots, `result` what it returns, if any."""
 
     def __init__(self, vector_bits: int, masks: bool):
         self.vector_bits, self.masks = vector_bits, masks
@@ -135,6 +135,7 @@ class Emitter:
         self.entry: list[str] = []
         self.counter = 0
         self.block = "entry"
+        self.result: Value | None = None
         self.fmas = 0
 
     # names, constants ------------------------------------------------------------------------------------------------
@@ -182,14 +183,15 @@ class Emitter:
 
     @contextmanager
     def function(self, name: str, *parameters: Type, internal: bool = False) -> Iterator[list[Value]]:
-        """A function without a result; yields its arguments."""
+        """A function; yields its arguments."""
         arguments = [Value(self, type, f"%a{i}") for i, type in enumerate(parameters)]
-        self.lines, self.entry, self.block = [], [], "entry"
+        self.lines, self.entry, self.block, self.result = [], [], "entry", None
         yield arguments
         linkage = "internal" if internal else "dso_local"
         attributes = 'nounwind "no-builtins" noinline' if internal else 'nounwind "no-builtins"'
-        head = f"define {linkage} void @{name}({', '.join(f'{a.type} noundef {a.name}' for a in arguments)}) {attributes} {{"
-        self.done += [head, "entry:", *self.entry, *self.lines, "ret void", "}"]
+        returned = "void" if self.result is None else self.result.type
+        head = f"define {linkage} {returned} @{name}({', '.join(f'{a.type} noundef {a.name}' for a in arguments)}) {attributes} {{"
+        self.done += [head, "entry:", *self.entry, *self.lines, f"ret {self.result or 'void'}", "}"]
 
     def call(self, name: str, *arguments: Value) -> None:
         """Call a function of this module."""

@@ -2,18 +2,18 @@
 
 One chunk is a run of neighbouring output pixels, as in `channel`. For it
 
-    panel      the part of the input under it, padded, as numbers of the unit: in blocks of channels that fill a tile's row, or
-               pixel behind pixel where all taps of a row of the kernel fill a few rows; or the input itself where it lies so
+    panel      the part of the input under it, padded, as numbers of the unit, in blocks of channels that fill a tile's row; where
+               channels are few, unfolded along a row of the kernel (`matrix_unfolded`); or the input itself where it lies so
     tile       a = 16 pixels that lie `pitch` bytes apart, from wherever the first one's window begins; b = weights
-    store      accumulators wait in `sums`; their pixels leave from there, channels-first ones transposed in squares
+    store      accumulators wait in `sums`; their pixels leave from there, transposed in squares where they lie the other way
 
 A row of a tile is a pixel only because it lies `pitch` bytes after the one before, so a tile may run past the end of a row of pixels
 into the padding and the row behind it. What such pixels sum is left in `sums`. Tables say where each tile begins, which pixels are the
 first time in it, and in which row of `sums` each lies. Rows of one phase of the stride lie together in the panel, so that with a stride,
 too, a row of outputs continues in the next.
 
-In a planar tile, of channels-first layers with one tap along a line, the operands change roles and nothing is turned: a = 16 features of
-the weights; b = 16 words of 16 pixels side by side, each word in a plane `pitch` bytes after the one before. Rows of its sums are planes.
+In a planar tile, of channels-first layers with one tap along a line and of unfolded windows, the operands change roles: a = 16 features
+of the weights; b = 16 words of 16 pixels side by side, each word `pitch` bytes after the one before. Rows of its sums are planes.
 
 The steps of the reduction are a table of places relative to a window: channel block, taps, channel. Where one number stands for two or
 three of the unit (`parts`), the panel exists as often, and each step multiplies those pairs of parts that matter, the large ones first.
@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 from juanji.jit import tiles
 from juanji.jit.arguments import Arguments, each_item
-from juanji.jit.chunks import chunk_of
+from juanji.jit.chunks import chunk_behind, chunk_of
 from juanji.jit.emit import I64, LINE, PTR, Emitter, Value, Var
 from juanji.jit.ieee import ieee_mode
 from juanji.jit.matrix_code import PAIRS, MatrixCode
@@ -42,7 +42,7 @@ def emit_matrix(code: MatrixCode, target: Target) -> str:
     with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
         a = Arguments(e, row, code.names)
         tiles.configure(e)
-        held = e.var(I64, e.integer(-1))  # the chunk whose panel is filled: the shares of the features of one chunk follow each other
+        held = chunk_behind(e, a, a["splits"])  # whose panel is filled: the shares of the features of one chunk follow each other
         with each_item(e, a) as item:
             _item(e, code, a, item, held)
         tiles.release(e)
@@ -71,16 +71,14 @@ def _item(e: Emitter, code: MatrixCode, a: Arguments, item: Value, held: Var) ->
         block, tile = e.divide(number, a["tiles"])
         block = first_block + block
         place = chunk.group * a["blocks_f"] + block
-        first, end = (e.load(I64, a["map_firsts"] + (tile + i) * 8, 8) for i in range(2))
-        end = e.least(end, chunk.pixels)
         sums = Sums(
             at=a["scratch"] + a["sums"] + number % 2 * (code.rows * code.columns * tiles.TILE),
-            first=first,
-            end=end,
+            tile=tile,
+            pixels=chunk.pixels,
             goal=chunk.ys + block * width * a["ys_c"],
             features=e.least(a["count_f"] - block * width, width),
         )
-        there = e.arith("and", e.compare("slt", number, a["tiles"] * blocks), e.compare("slt", first, end))
+        there = e.arith("and", e.compare("slt", number, a["tiles"] * blocks), sums.there(e, code, a))
         with e.when(there):
             pointers = base, a["w"] + place * a["step"], a["bias"] + place * (width * code.bias_bytes)
             _sum(e, code, a, tile, sums.at, pointers, before)
@@ -155,8 +153,7 @@ def _sum(
                 case _:
                     _multiply(e, code, acc[move.a][move.b], move)
         w.set(w.get() + code.parts * code.columns * tiles.TILE)
-        if not code.turned_out:
-            before.leave(a["piece"])
+        before.leave(a["piece"])
     down, right = (LINE, tiles.ROWS * code.rows * LINE) if code.planar else (tiles.ROWS * code.columns * LINE, LINE)
     for i, row in enumerate(acc):
         for v, total in enumerate(row):

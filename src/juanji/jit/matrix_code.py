@@ -25,8 +25,9 @@ class MatrixCode:
     axes: int
     planar_x: bool  # the input lies plane by plane
     planar: bool  # and so does what the unit multiplies
-    joined: bool  # pixels of a panel lie one behind the other
-    few: int  # channels, where they are few planes that are joined, else 0
+    unfolded: bool  # and the windows of few channels are unfolded along a line
+    stride: int  # of the lines that are unfolded, else 1
+    parted: int  # channels of pixels that are parted as they are unfolded, else 0
     even: bool  # channels fill the rows of tiles
     every: int  # pixels of a line from one that is wanted to the next
     panel: bool  # False: the input is read where it lies, channels-last
@@ -42,11 +43,11 @@ class MatrixCode:
     @property
     def names(self) -> tuple[str, ...]:
         """The arguments, in order."""
-        fields = ("out", "box", "stride", "reach", "map", "xs", "ps", "apart", "phases", "ys")
+        fields = ("out", "box", "stride", "reach", "map", "xs", "ps", "parts", "apart", "phases", "ys")
         axes = tuple(f"{name}{axis}" for axis in range(self.axes) for name in fields)
         return (
-            *HEAD, *LINE_ARGUMENTS, *axes, "groups", "channels", "channels_all", "panel_c", "panels", "ps_b", "whole",
-            "empty", "run", "panel_b", "part", "piece",
+            *HEAD, *LINE_ARGUMENTS, *axes, "groups", "channels", "panels", "panel_b", "part", "piece",
+            *(("map_words", "words", "blocks", "clear", "line_c", "line_part") if self.unfolded else ()),
             "map_tiles", "map_firsts", "map_sums", "map_goals", "map_steps", "tiles", "steps", "pitch",
             "split", "splits", "blocks_f", "count_f", "step", "xs_n", "xs_c", "ys_n", "ys_c", "ys_p", "lines", "sums", "stream",
         )  # fmt: skip
@@ -57,16 +58,12 @@ class MatrixCode:
         return Type("i16" if "bfloat16" in tiles.operands(self.product) else "i8")
 
     @property
-    def cut(self) -> bool:
-        """Whether lines wait as float32 until they are cut into parts."""
-        return self.joined and self.parts > 1
-
-    @property
     def line(self) -> Line:
-        """What fills a panel's lines: the numbers as they are, or as float32 that are cut into parts."""
-        if self.parts > 1:
-            return Line(self.x, "f32", 1, True, self.axes)
-        return Line({"i16": "int16", "i8": "int8"}[self.element.scalar], self.element.scalar, 1, True, self.axes)
+        """What fills lines: the numbers as they are, as float32 that are cut into parts, or as those that are unfolded."""
+        whole = self.element.scalar == "i8"
+        if self.unfolded or self.parts > 1:
+            return Line("uint8" if whole else self.x, "i8" if whole else "f32", self.stride, True, self.axes)
+        return Line("uint8" if whole else "uint16", self.element.scalar, 1, True, self.axes)
 
     @property
     def bias_bytes(self) -> int:
@@ -74,6 +71,6 @@ class MatrixCode:
         return LINE if self.planar else 4
 
     @property
-    def turned_out(self) -> bool:
-        """Whether sums are transposed as they leave."""
-        return not (self.planar or self.channels_last_y)
+    def squares(self) -> bool:
+        """Whether sums leave in squares, because they lie otherwise in the output: the other way or with gaps."""
+        return self.channels_last_y or self.gaps if self.planar else not self.channels_last_y

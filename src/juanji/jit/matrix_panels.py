@@ -7,7 +7,9 @@ Line by line, by what fits where the input's channels lie and where the unit wan
                     panel[part][word][pixel] is one word of a pixel's channels, and a row of a tile is pixels
 
 A word holds neighbouring channels; of numbers that are cut into parts, two that lie half a block apart: their vectors need no shuffle.
-Past the last channel stand zeros. `every`: of a line, pixels that lie so many apart are wanted alone, and lie side by side.
+Past the last channel stand zeros. Few channels have a panel of their own (`matrix_unfolded`).
+
+`every`: of a line, pixels that lie so many apart are wanted alone, and lie side by side.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ from juanji.jit.arguments import Arguments
 from juanji.jit.elements import transpose
 from juanji.jit.emit import LINE, PTR, Emitter, Type, Value
 from juanji.jit.matrix_code import MatrixCode
-from juanji.jit.panels import Line, Row, emit_filler, gathering_filler, outer_step, pixel_filler
-from juanji.jit.words import rows, words
+from juanji.jit.matrix_unfolded import emit_unfolded
+from juanji.jit.panels import Line, Row, emit_filler, outer_step
+from juanji.jit.words import words
 
 
 def fill_panel(e: Emitter, code: MatrixCode, a: Arguments, origin: list[Value], extent: list[Value], xs: Value) -> None:
@@ -30,52 +33,36 @@ def fill_panel(e: Emitter, code: MatrixCode, a: Arguments, origin: list[Value], 
     first = e.integer(origin[last] * a[f"stride{last}"])
     count = e.integer((extent[last] - 1) * a[f"stride{last}"] + a[f"reach{last}"])
 
-    def walk(axis: int, source: Value, outside: Value, goal: Value) -> None:
+    def walk(axis: int, source: Value, outside: Value, goal: Value, clear: Value) -> None:
         if axis == last:
-            line = a["scratch"] + a["lines"] if code.cut else goal
-            if code.joined:
-                empty = e.vector(code.line.total)
-                with e.loop(0, a["empty"], empty.bytes) as at:
-                    e.store(e.zero(empty), line + at)
-            e.call("fill_line", a.row, line, source, outside, first, count)
-            if code.cut:
-                e.call("cut_line", a.row, goal, line)
+            if code.unfolded:
+                e.call("unfold_line", a.row, goal, source, outside, first, count, clear)
+            else:
+                e.call("fill_line", a.row, goal, source, outside, first, count)
             return
-        stride, reach = a[f"stride{axis}"], (extent[axis] - 1) * a[f"stride{axis}"] + a[f"reach{axis}"]
-        with e.loop(0, a[f"phases{axis}"]) as phase, e.loop(0, (reach - phase + stride - 1) // stride) as j:
-            at, constant = origin[axis] * stride + j * stride + phase, a["constants"] + axis * size
-            inner = outer_step(e, a, f"map{axis}", f"xs{axis}", at, constant, source, outside)
-            walk(axis + 1, *inner, goal + phase * a[f"apart{axis}"] + j * a[f"ps{axis}"])
+        begin, reach = origin[axis] * a[f"stride{axis}"], (extent[axis] - 1) * a[f"stride{axis}"] + a[f"reach{axis}"]
+        parts = a[f"parts{axis}"]
+        with e.loop(0, a[f"phases{axis}"]) as phase:
+            lines = (reach - phase + parts - 1) // parts
+            with e.loop(0, lines) as j:
+                at, constant = begin + j * parts + phase, a["constants"] + axis * size
+                inner = outer_step(e, a, f"map{axis}", f"xs{axis}", at, constant, source, outside)
+                ends = e.select(e.compare("eq", j, lines - 1), clear, e.integer(0))
+                walk(axis + 1, *inner, goal + phase * a[f"apart{axis}"] + j * a[f"ps{axis}"], ends if axis == last - 1 else clear)
 
-    walk(0, xs, Value(e, PTR, "null"), a["scratch"])
+    walk(0, xs, Value(e, PTR, "null"), a["scratch"], a["clear"] if code.unfolded else e.integer(0))
 
 
 def emit_panel(e: Emitter, code: MatrixCode) -> None:
     """Emits the functions that `fill_panel` calls."""
-    if code.cut:
-        _emit_cut(e, code)
-    if code.joined:
-        if code.planar_x:
-            gathering_filler(e, code.line, code.names, code.few)
-        else:
-            pixel_filler(e, code.line, code.names)
+    if code.unfolded:
+        emit_unfolded(e, code)
         return
     panel = Panel(code.parts, code.element.bytes, code.every, code.even)
     if code.planar_x:
         planes_filler(e, code.line, code.names, panel, turned=not code.planar)
     else:
         rows_filler(e, code.line, code.names, panel)
-
-
-def _emit_cut(e: Emitter, code: MatrixCode) -> None:
-    """Emits cut_line(row of arguments, goal, source): float32 numbers as two or three of bfloat16 that sum up to them."""
-    vector = e.vector("f32")
-    with e.function("cut_line", PTR, PTR, PTR, internal=True) as (row, goal, source):
-        a = Arguments(e, row, code.names)
-        with e.loop(0, a["run"], 2 * vector.lanes) as i:
-            pair = [e.load(vector, source + i * 4 + half * vector.bytes) for half in range(2)]
-            for part, numbers in enumerate(rows(e, pair, code.parts)):
-                e.store(numbers, goal + a["part"] * part + i * 2)
 
 
 @dataclass(frozen=True)

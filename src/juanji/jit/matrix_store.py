@@ -8,24 +8,51 @@ from typing import NamedTuple
 from juanji.jit import tiles
 from juanji.jit.activations import activate
 from juanji.jit.arguments import Arguments
-from juanji.jit.channel import in_one_row, scatter_squares, store_squares
+from juanji.jit.channel import rows_from, scatter_squares, store_squares
 from juanji.jit.elements import SCALARS, finish, transpose
 from juanji.jit.emit import I64, LINE, PTR, Emitter, Int, Type, Value
 from juanji.jit.matrix_code import MatrixCode
 
 
 class Sums(NamedTuple):
-    """Where a tile's sums wait; its pixels, counted in the chunk; where the chunk's first one goes, and how many features there are."""
+    """Where a register tile's sums wait; its number, pixels of its chunk; where the chunk's first one goes, how many features there are."""
 
     at: Value
-    first: Value
-    end: Value
+    tile: Value
+    pixels: Value
     goal: Value
     features: Value
 
+    def runs(self, e: Emitter, code: MatrixCode, a: Arguments) -> list[Run]:
+        """Its pixels, counted in the chunk."""
+        count = code.rows if code.unfolded else 1
+        table = a["map_firsts"] + self.tile * (count * (16 if code.unfolded else 8))
+        found = list[Run]()
+        for i in range(count):
+            first, end = (e.load(I64, table + (2 * i + k) * 8, 8) for k in range(2))
+            found.append(Run(first, e.most(e.least(end, self.pixels) - first, 0), i, code.rows // count))
+        return found
+
+    def there(self, e: Emitter, code: MatrixCode, a: Arguments) -> Value:
+        """Whether it has any."""
+        first, *others = self.runs(e, code, a)
+        count = first.length
+        for run in others:
+            count = count + run.length
+        return e.compare("sgt", count, e.integer(0))
+
+
+class Run(NamedTuple):
+    """Pixels that follow each other in the output: the first, how many; in which row of accumulators they begin, in how many they lie."""
+
+    first: Value
+    length: Value
+    row: int
+    rows: int
+
 
 class Leaving:
-    """The sums that wait, none at first, and how many of their rows have left: pixels or features, or all in one."""
+    """The sums that wait, none at first, and how many of their pieces have left: pixels or features, or squares of both."""
 
     def __init__(self, e: Emitter, code: MatrixCode, a: Arguments):
         self.e, self.code, self.a = e, code, a
@@ -38,22 +65,20 @@ class Leaving:
         e, code = self.e, self.code
         for var, value in zip(self.sums, sums, strict=True):
             var.set(value)
-        count = sums.features if code.planar else e.integer(1) if code.turned_out else sums.end - sums.first
+        count = sums.features if code.planar else sums.runs(e, code, self.a)[0].length
+        if code.squares:
+            lanes = e.vector(SCALARS[code.total]).lanes
+            count = (count + (lanes - 1)) // lanes
         self.left.set(e.integer(0))
         self.all.set(e.select(there, count, e.integer(0)))
 
     def leave(self, count: Value | None = None) -> None:
-        """So many rows leave, or all that are left."""
+        """So many pieces leave, or all that are left."""
         e, code, left, end = self.e, self.code, self.left.get(), self.all.get()
         with e.when(e.compare("slt", left, end)):
             to = end if count is None else e.least(left + count, end)
-            sums = Sums(*(var.get() for var in self.sums))
-            if code.planar:
-                _store_rows(e, code, self.a, sums, (left, to))
-            elif code.channels_last_y:
-                _store_pixels(e, code, self.a, sums, (sums.first + left, sums.first + to))
-            else:
-                _store_planes(e, code, self.a, sums)
+            store = (_store_squares if code.squares else _store_rows) if code.planar else _store_planes if code.squares else _store_pixels
+            store(e, code, self.a, Sums(*(var.get() for var in self.sums)), (left, to))
             self.left.set(to)
 
 
@@ -97,8 +122,10 @@ def _store_first(e: Emitter, values: list[Value], goal: Value, count: Value) -> 
         e.store_first(value, goal + number * value.type.bytes, e.most(e.least(count - number * lanes, lanes), 0))
 
 
-def _store_pixels(e: Emitter, code: MatrixCode, a: Arguments, sums: Sums, pixels: tuple[Value, Value]) -> None:
+def _store_pixels(e: Emitter, code: MatrixCode, a: Arguments, sums: Sums, pieces: tuple[Value, Value]) -> None:
     """Finished sums, each pixel's features where they belong."""
+    [run] = sums.runs(e, code, a)
+    pixels = run.first + pieces[0], run.first + pieces[1]
     out, parameter, width, goal = Type(SCALARS[code.y]), _parameter(e, code, a), tiles.ROWS * code.columns, sums.goal
     whole = e.compare("eq", sums.features, e.integer(width))
 
@@ -116,28 +143,59 @@ def _store_pixels(e: Emitter, code: MatrixCode, a: Arguments, sums: Sums, pixels
         _store_first(e, finished(pixel), goal + _step_to(e, code, a, pixel), sums.features)
 
 
-def _store_rows(e: Emitter, code: MatrixCode, a: Arguments, sums: Sums, features: tuple[Value, Value]) -> None:
+def _store_rows(e: Emitter, code: MatrixCode, a: Arguments, sums: Sums, pieces: tuple[Value, Value]) -> None:
     """The same where a row of sums is a feature's pixels, which lie side by side in the output."""
-    parameter, count = _parameter(e, code, a), sums.end - sums.first
-    goal = sums.goal + sums.first * a["ys_p"]
+    parameter, runs = _parameter(e, code, a), sums.runs(e, code, a)
+    goals = [sums.goal + run.first * a["ys_p"] for run in runs]
 
-    def finished(feature: Value) -> list[Value]:
-        return _finish_row(e, code, _load_row(e, code, sums.at + feature * (code.rows * LINE), code.rows), parameter)
+    def finished(feature: Value, run: Run) -> list[Value]:
+        return _finish_row(e, code, _load_row(e, code, sums.at + (feature * code.rows + run.row) * LINE, run.rows), parameter)
 
-    whole = e.compare("eq", count, e.integer(tiles.ROWS * code.rows))
-    with e.when(whole), e.loop(*features) as feature:
-        for number, value in enumerate(finished(feature)):
-            e.store(value, goal + feature * a["ys_c"] + number * value.type.bytes)
-    with e.otherwise(whole), e.loop(*features) as feature:
-        _store_first(e, finished(feature), goal + feature * a["ys_c"], count)
+    missing = e.integer(tiles.ROWS * code.rows)
+    for run in runs:
+        missing = missing - run.length
+    whole = e.compare("eq", missing, e.integer(0))
+    with e.when(whole), e.loop(*pieces) as feature:
+        for run, goal in zip(runs, goals, strict=True):
+            for number, value in enumerate(finished(feature, run)):
+                e.store(value, goal + feature * a["ys_c"] + number * value.type.bytes)
+    with e.otherwise(whole), e.loop(*pieces) as feature:
+        for run, goal in zip(runs, goals, strict=True):
+            _store_first(e, finished(feature, run), goal + feature * a["ys_c"], run.length)
 
 
-def _store_planes(e: Emitter, code: MatrixCode, a: Arguments, sums: Sums) -> None:
-    """The same plane by plane: squares of pixels × features are transposed."""
+def _store_squares(e: Emitter, code: MatrixCode, a: Arguments, sums: Sums, pieces: tuple[Value, Value]) -> None:
+    """The same where they do not: squares of features × pixels are scattered over planes, or transposed to pixels."""
     vector, out = e.vector(SCALARS[code.total]), Type(SCALARS[code.y])
-    lanes, end, features = vector.lanes, sums.end, sums.features
+    lanes, parameter = vector.lanes, _parameter(e, code, a)
+    buffer, pitch = e.stack(Type(out.scalar, lanes), lanes), a[f"ys{code.axes - 1}"]
+    with e.loop(*pieces) as piece:
+        f = piece * lanes
+        features, start = e.least(sums.features - f, lanes), sums.goal + f * a["ys_c"]
+        for run in sums.runs(e, code, a):
+            for first in range(0, tiles.ROWS, lanes):
+                p, count = run.first + first, e.least(run.length - first, lanes)
+                corner = sums.at + (f * code.rows + run.row) * LINE + first * 4
+                rows = [e.load(vector, corner + i * (code.rows * LINE)) for i in range(lanes)]
+                with e.when(e.compare("sgt", count, e.integer(0))):
+                    if code.channels_last_y:
+                        stored = [_finish(e, code, row, parameter) for row in transpose(e, rows)]
+                        store_squares(e, stored, buffer, start + _step_to(e, code, a, p), pitch, (count, features))
+                    else:
+                        stored = [_finish(e, code, row, parameter) for row in rows]
+                        places = partial(_place, e, code, a, start, p)
+                        scatter_squares(e, stored, places, a["ys_c"], (features, count), code.step, (count, count))
+
+
+def _store_planes(e: Emitter, code: MatrixCode, a: Arguments, sums: Sums, pieces: tuple[Value, Value]) -> None:
+    """The same plane by plane where a row of sums is a pixel's features: squares are transposed."""
+    vector, out = e.vector(SCALARS[code.total]), Type(SCALARS[code.y])
+    lanes, features = vector.lanes, sums.features
     parameter, buffer = _parameter(e, code, a), e.stack(Type(out.scalar, lanes), lanes)
-    with e.loop(sums.first, end, lanes) as p:
+    [run] = sums.runs(e, code, a)
+    end = run.first + run.length
+    with e.loop(*pieces) as piece:
+        p = run.first + piece * lanes
         sources = [_sums_of(e, a, sums, e.least(p + i, end - 1)) for i in range(lanes)]
         count = e.least(end - p, lanes)
         with e.loop(0, features, lanes) as f:
@@ -146,7 +204,7 @@ def _store_planes(e: Emitter, code: MatrixCode, a: Arguments, sums: Sums) -> Non
             start, size = sums.goal + f * a["ys_c"], (e.least(features - f, lanes), count)
             if code.gaps:
                 places = partial(_place, e, code, a, start, p)
-                scatter_squares(e, stored, (buffer, places), a["ys_c"], size, code.step, in_one_row(e, code.axes, a, p, count))
+                scatter_squares(e, stored, places, a["ys_c"], size, code.step, rows_from(code.axes, a, p))
             else:
                 store_squares(e, stored, buffer, start + p * a["ys_p"], a["ys_c"], size)
 

@@ -20,11 +20,13 @@ class MatrixWeightsCode:
     parts: int  # 0 for bytes
     columns: int
     turned: bool  # tiles have features as rows
+    along: bool  # the numbers of a step lie side by side in w, for each feature
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The arguments, in order. map_rows: bytes to each row of the reduction, below zero where there is none; item: of a packed item."""
-        return (*HEAD, "map_rows", "steps", "item")
+        """The arguments, in order. map_rows: bytes to each row of the reduction, below zero where there is none, or to each step; item:
+        of the weights of an item; feature: from a feature to the next."""
+        return (*HEAD, "map_rows", "steps", "item", "feature")
 
     @property
     def group(self) -> int:
@@ -33,31 +35,51 @@ class MatrixWeightsCode:
 
 
 def emit_matrix_weights(code: MatrixWeightsCode, target: Target) -> str:
-    """The IR of one kernel, from float32 w[item][row][feature] to y[item][step][part][column][row of a tile][feature][neighbour]."""
+    """The IR of one kernel, from float32 w[item][row][feature] or, along the reduction, w[item][feature][step] to
+    y[item][step][part][column][row of a tile][feature][neighbour]."""
     e = Emitter(target.vector_bits, target.masks)
-    vector, group = e.vector("f32"), code.group
-    width = tiles.ROWS * code.columns * 4  # bytes of a row
     with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
         a = Arguments(e, row, code.names)
         count = max(code.parts, 1) * code.columns
         with e.loop(a["begin"], a["end"]) as item, e.loop(0, a["steps"]) as step:
             source, goal = a["w"] + item * a["item"], a["y"] + (item * a["steps"] + step) * (count * tiles.TILE)
-            with e.loop(0, tiles.ROWS) as place:
-                rows = []
-                for k in range(group):
-                    at = e.load(I64, a["map_rows"] + ((step * tiles.ROWS + place) * group + k) * 8, 8)
-                    rows.append((e.compare("sge", at, e.integer(0)), source + e.most(at, 0)))
-                for offset in range(0, width, vector.bytes):
-                    numbers = [e.select(known, e.load(vector, start + offset), e.zero(vector)) for known, start in rows]
-                    if not code.parts:
-                        numbers = [e.convert("trunc", e.convert("fptosi", number, "i32"), "i8") for number in numbers]
-                    column, lane = divmod(offset, LINE)
-                    for part, value in enumerate(words(e, numbers, code.parts)):
-                        e.store(value, goal + place * LINE + (part * code.columns + column) * tiles.TILE + lane)
-            if code.turned:
+            (_features if code.along else _neighbours)(e, code, a, step, (source, goal))
+            if code.turned != code.along:
                 with e.loop(0, count) as tile:
                     _turn(e, goal + tile * tiles.TILE)
     return e.text()
+
+
+def _neighbours(e: Emitter, code: MatrixWeightsCode, a: Arguments, step: Value, pointers: tuple[Value, Value]) -> None:
+    """A step's tiles with its rows as theirs."""
+    source, goal = pointers
+    vector, group = e.vector("f32"), code.group
+    with e.loop(0, tiles.ROWS) as place:
+        rows = []
+        for k in range(group):
+            at = e.load(I64, a["map_rows"] + ((step * tiles.ROWS + place) * group + k) * 8, 8)
+            rows.append((e.compare("sge", at, e.integer(0)), source + e.most(at, 0)))
+        for offset in range(0, tiles.ROWS * code.columns * 4, vector.bytes):
+            numbers = [e.select(known, e.load(vector, start + offset), e.zero(vector)) for known, start in rows]
+            if not code.parts:
+                numbers = [e.convert("trunc", e.convert("fptosi", number, "i32"), "i8") for number in numbers]
+            column, lane = divmod(offset, LINE)
+            for part, value in enumerate(words(e, numbers, code.parts)):
+                e.store(value, goal + place * LINE + (part * code.columns + column) * tiles.TILE + lane)
+
+
+def _features(e: Emitter, code: MatrixWeightsCode, a: Arguments, step: Value, pointers: tuple[Value, Value]) -> None:
+    """The same with features as rows, whose two halves of a step are the neighbours of its words."""
+    source, goal = pointers
+    vector = e.vector("f32")
+    at = source + e.load(I64, a["map_rows"] + step * 8, 8)
+    for column in range(code.columns):
+        with e.loop(0, tiles.ROWS) as row:
+            start = at + (row + column * tiles.ROWS) * a["feature"]
+            for offset in range(0, LINE, vector.bytes):
+                numbers = [e.load(vector, start + offset + half) for half in (0, LINE)]
+                for part, value in enumerate(words(e, numbers, code.parts)):
+                    e.store(value, goal + row * LINE + (part * code.columns + column) * tiles.TILE + offset)
 
 
 def _turn(e: Emitter, tile: Value) -> None:

@@ -3,8 +3,8 @@
 import contextlib
 import math
 import threading
-from collections.abc import Callable, Iterator
-from ctypes import addressof, c_char
+from collections.abc import Iterable, Iterator
+from ctypes import c_size_t
 from typing import Any
 
 import numpy as np
@@ -12,28 +12,32 @@ import numpy.typing as npt
 
 LINE = 64
 SMALL = 1 << 14  # bytes below which a crossing costs less than its avoidance
-
-_first_byte: Callable[[Any], c_char] = c_char.from_buffer
+OWN = object.__basicsize__  # bytes of the interpreter's own words, with which each object begins
 
 
 def address(array: npt.NDArray[Any]) -> int:
-    """Where the first element lies."""
-    try:
-        return addressof(_first_byte(array))  # a quarter of the time, and most arrays can be had so
-    except (TypeError, ValueError):  # read-only, with gaps, empty, or of a type that buffers do not know
-        where: int = array.__array_interface__["data"][0]
-        return where
+    """Where the first element lies: an array's first word behind its own, in every version of NumPy."""
+    return c_size_t.from_address(id(array) + OWN).value  # a fifth of the time that `__array_interface__` takes
 
 
-def empty_aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """An uninitialised C-contiguous array, at a multiple of 64 bytes unless it is small.
+def apart(one: npt.NDArray[Any], others: Iterable[npt.NDArray[Any]]) -> bool:
+    """Whether an array shares no memory with any of the others; seen at once of arrays that have memory of their own."""
+    own = one.flags.owndata
+    for other in others:  # noqa: SIM110 - a generator would take as long as all else here
+        if (not own or not other.flags.owndata or other is one) and np.may_share_memory(one, other):
+            return False
+    return True
+
+
+def empty_aligned(shape: tuple[int, ...], dtype: npt.DTypeLike, small: int = SMALL) -> npt.NDArray[Any]:
+    """An uninitialised C-contiguous array, at a multiple of 64 bytes unless it has fewer bytes than `small`.
 
     >>> address(empty_aligned((100, 100), "float32")) % 64
     0
     """
     kind = np.dtype(dtype)
     size = math.prod(shape) * kind.itemsize
-    if size < SMALL:
+    if size < small:
         return np.empty(shape, kind)
     recycler = _thread.recycler
     room = np.empty(size + LINE, np.uint8) if recycler is None else recycler.room(size + LINE)

@@ -7,6 +7,8 @@ Where features lie side by side, vectors of them are copied there as they are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from juanji.jit.arguments import HEAD, Arguments
@@ -17,15 +19,24 @@ from juanji.jit.target import Target
 BLOCK_ARGUMENTS = ("map_runs", "map_places", "runs", "run", "ws_g", "ws_f")
 
 
+Put = Callable[[Value, Int, int], None]  # a vector of weights, or one; which of a run's neighbours it is; bytes from its place on
+
+
 @dataclass(frozen=True)
-class PackCode:
-    """Everything that the code depends on."""
+class Runs:
+    """What the code depends on that turns neighbours."""
 
     w: str
     total: str
-    holes: bool  # whether some weights of a run are not wanted: their goal is below zero
     whole: bool  # whether a run has whole vectors of neighbours
     rest: int  # neighbours beyond these
+
+
+@dataclass(frozen=True)
+class PackCode(Runs):
+    """Everything that the code depends on."""
+
+    holes: bool  # whether some weights of a run are not wanted: their goal is below zero
     beside: bool  # whether features lie side by side; a run is then a single weight
 
     @property
@@ -69,47 +80,45 @@ def pack_run(
             e.store(read(e, w + at + lane * size, code.w, vector, count), goal + offset + lane * element, element)
         return
 
-    def squares(r: Value, columns: int) -> None:
-        """Turn as many neighbours of all features."""
-        goals = a["map_places"] + (run * a["run"] + r) * 8
-        with e.loop(0, width, lanes) as lane:
-            # Past the last feature its own weights are read once more.
-            starts = [w + (at + r * size + e.least(lane + which, features - 1) * a["ws_f"]) for which in range(lanes)]
-            left = e.splat(e.emit(I32, f"trunc {features - lane} to i32"), lanes)
-            known = e.compare("slt", e.lane_numbers(left.type), left)
-            _turn(e, code, starts, columns, (goals, goal + lane * element), known)
+    with e.loop(0, width, lanes) as lane:
+        # Past the last feature its own weights are read once more.
+        starts = [w + (at + e.least(lane + which, features - 1) * a["ws_f"]) for which in range(lanes)]
 
-    whole = a["run"] // lanes * lanes
-    if code.whole:
-        with e.loop(0, whole, lanes) as r:
-            squares(r, lanes)
-    if code.rest:
-        squares(whole, code.rest)
+        def put(value: Value, j: Int, beside: int, lane: Value = lane) -> None:
+            offset = e.load(I64, a["map_places"] + (run * a["run"] + j) * 8, 8)
+            place = goal + lane * element + offset + beside
+            with e.when(e.compare("sge", offset, e.integer(0))) if code.holes else nullcontext():
+                e.store(value, place, element)
+
+        turn_run(e, code, a["run"], starts, features - lane, put)
 
 
-def _turn(e: Emitter, code: PackCode, starts: list[Value], columns: int, goal: tuple[Value, Value], known: Value) -> None:
-    """Neighbours of as many features as there are lanes. known: which of these exist."""
+def turn_run(e: Emitter, code: Runs, run: Value, starts: list[Value], features: Value, put: Put) -> None:
+    """Turn a run of neighbours, from these starts on, of as many features as there are lanes; zeros stand for all but the first
+    `features` of them."""
     vector, size = e.vector(SCALARS[code.total]), Type(SCALARS[code.w]).bytes
-    element = vector.bytes // vector.lanes
-    goals, place = goal
+    left = e.splat(e.emit(I32, f"trunc {features} to i32"), vector.lanes)
+    known = e.compare("slt", e.lane_numbers(left.type), left)
+    whole = run // vector.lanes * vector.lanes
+    if code.whole:
+        with e.loop(0, whole, vector.lanes) as r:
+            _turn(e, code, [start + r * size for start in starts], (r, vector.lanes), put, known)
+    if code.rest:
+        _turn(e, code, [start + whole * size for start in starts], (whole, code.rest), put, known)
 
-    def put(value: Value, j: Int, beside: int = 0) -> None:
-        """Store one of the neighbours at its goal."""
-        offset = e.load(I64, goals + j * 8, 8)
-        if code.holes:
-            with e.when(e.compare("sge", offset, e.integer(0))):
-                e.store(value, place + offset + beside, element)
-        else:
-            e.store(value, place + offset + beside, element)
 
-    if columns == vector.lanes or e.masks:
-        count = None if columns == vector.lanes else e.integer(columns)
-        turned = transpose(e, [read(e, start, code.w, vector, count) for start in starts])
-        for number, column in enumerate(turned[:columns]):
-            put(e.select(known, column, e.zero(vector)), number)
+def _turn(e: Emitter, code: Runs, starts: list[Value], columns: tuple[Value, int], put: Put, known: Value) -> None:
+    """So many neighbours, by the number of the first, of as many features as there are lanes. known: which of these exist."""
+    vector, size = e.vector(SCALARS[code.total]), Type(SCALARS[code.w]).bytes
+    first, count = columns
+    if count == vector.lanes or e.masks:
+        some = None if count == vector.lanes else e.integer(count)
+        turned = transpose(e, [read(e, start, code.w, vector, some) for start in starts])
+        for number, column in enumerate(turned[:count]):
+            put(e.select(known, column, e.zero(vector)), first + number, 0)
         return
     for lane, start in enumerate(starts):
         exists = e.emit(Type("i1"), f"extractelement {known}, i32 {lane}")
-        with e.loop(0, columns) as j:
+        with e.loop(0, count) as j:
             value = read(e, start + j * size, code.w, Type(vector.scalar))
-            put(e.select(exists, value, e.zero(value.type)), j, lane * element)
+            put(e.select(exists, value, e.zero(value.type)), first + j, lane * (vector.bytes // vector.lanes))

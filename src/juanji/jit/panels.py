@@ -8,18 +8,17 @@ whatever is fastest; they differ in what an element is and where it goes:
                         element i is i mod s, at place i // s), so that the lanes of a vector are neighbours in memory again
     pixel_filler        all channels of a channels-last pixel, cut into blocks of `panel_c` channels `ps_b` bytes apart
     transposing_filler  the same panel from channels-first planes: squares of channels × columns are turned in registers
-    gathering_filler    the same of one block of channels too few to be turned, two to four of which are interleaved in registers
 
 Those of the matrix unit's panels are in `matrix_panels`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from juanji.jit.arguments import Arguments
 from juanji.jit.elements import SCALARS, read, transpose
 from juanji.jit.emit import I64, PTR, Emitter, Type, Value
+from juanji.jit.lanes import parted
 
 LINE_ARGUMENTS = ("constants", "map_w", "size_w", "low_w", "xs_w", "phase", "line", "slack")
 
@@ -142,7 +141,7 @@ def _line_copy(row: Row, i: Value, pointer: Value) -> None:
 def _line_inside(row: Row, begin: Value, start: Value, stop: Value) -> None:
     e, line, vector = row.e, row.line, row.vector
     if line.unit and line.stride == 1:
-        _copy_run(row, begin, row.goal, start, stop)
+        copy_run(row, begin, row.goal, start, stop)
         return
 
     def one_by_one(low: Value, high: Value) -> None:
@@ -164,18 +163,7 @@ def _line_inside(row: Row, begin: Value, start: Value, stop: Value) -> None:
     one_by_one(whole, stop)
 
 
-def parted(e: Emitter, vectors: list[Value]) -> list[Value]:
-    """Neighbouring elements apart by their number modulo a power of two: evens and odds, and each of these again."""
-    if len(vectors) == 1:
-        return vectors
-    lanes = vectors[0].type.lanes
-    pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
-    even = parted(e, [e.shuffle(a, b, range(0, 2 * lanes, 2)) for a, b in pairs])
-    odd = parted(e, [e.shuffle(a, b, range(1, 2 * lanes, 2)) for a, b in pairs])
-    return [part for both in zip(even, odd, strict=True) for part in both]
-
-
-def _copy_run(row: Row, source: Value, goal: Value, start: Value, stop: Value) -> None:
+def copy_run(row: Row, source: Value, goal: Value, start: Value, stop: Value) -> None:
     """Neighbours to neighbours, a vector at a time; the last vector overlaps the one before."""
     e, vector, element = row.e, row.vector, row.total.bytes
     wide = e.compare("sge", stop - start, e.integer(vector.lanes))
@@ -201,19 +189,20 @@ def pixel_filler(e: Emitter, line: Line, names: tuple[str, ...]) -> None:
         with e.loop(0, a["panels"]) as b:
             channels = e.least(block, a["channels_all"] - b * block)
             goal = row.goal + b * a["ps_b"] + i * block * row.total.bytes
-            _copy_run(row, pixel + b * block * row.size, goal, e.integer(0), channels)
+            copy_run(row, pixel + b * block * row.size, goal, e.integer(0), channels)
 
     def inside(row: Row, begin: Value, start: Value, stop: Value) -> None:
         run = e.compare("ne", row.a["whole"], e.integer(0))
         with e.when(run):
-            _copy_run(row, begin, row.goal, start * row.a["panel_c"], stop * row.a["panel_c"])
+            copy_run(row, begin, row.goal, start * row.a["panel_c"], stop * row.a["panel_c"])
         with e.otherwise(run), e.loop(start, stop) as i:
             copy(row, i, begin + i * row.a["xs_w"])
 
-    emit_filler(e, line, names, _pixel_fill, copy, inside)
+    emit_filler(e, line, names, fill_pixel, copy, inside)
 
 
-def _pixel_fill(row: Row, i: Value, number: Value) -> None:
+def fill_pixel(row: Row, i: Value, number: Value) -> None:
+    """The same number throughout a pixel's blocks."""
     e, a, element = row.e, row.a, row.total.bytes
     many = e.splat(number, row.vector.lanes)
     with e.loop(0, a["panels"]) as b:
@@ -227,7 +216,7 @@ def _pixel_fill(row: Row, i: Value, number: Value) -> None:
 
 def transposing_filler(e: Emitter, line: Line, names: tuple[str, ...]) -> None:
     """Emits the filler of a row of pixels out of channels-first planes; `panel_c` is a multiple of the lanes."""
-    emit_filler(e, line, names, _pixel_fill, _gather_pixel, _turn)
+    emit_filler(e, line, names, fill_pixel, _gather_pixel, _turn)
 
 
 def _pixel_place(row: Row, c: Value, i: Value) -> Value:
@@ -263,40 +252,3 @@ def _turn(row: Row, begin: Value, start: Value, stop: Value) -> None:
                     e.store(pixel, buffer + lane * vector.bytes)
                 with e.loop(0, count) as column:
                     e.store(e.load(vector, buffer + column * vector.bytes), goal + column * a["panel_c"] * element, element)
-
-
-def gathering_filler(e: Emitter, line: Line, names: tuple[str, ...], few: int = 0) -> None:
-    """Emits the filler of a row of pixels out of a few channels-first planes, all in one block: element by element, or `few` known
-    channels a vector at a time."""
-    emit_filler(e, line, names, _pixel_fill, _gather_few, partial(_interleave, channels=few) if few else _gather_run)
-
-
-def _gather_few(row: Row, i: Value, pointer: Value) -> None:
-    with row.e.loop(0, row.a["channels_all"]) as c:
-        number = row.read(pointer + c * row.a["xs_c"], row.total)
-        row.e.store(number, row.goal + (i * row.a["panel_c"] + c) * row.total.bytes)
-
-
-def _gather_run(row: Row, begin: Value, start: Value, stop: Value) -> None:
-    pitch = row.a["panel_c"] * row.total.bytes
-    with row.e.loop(0, row.a["channels_all"]) as c:
-        plane, goal = begin + c * row.a["xs_c"], row.goal + c * row.total.bytes
-        with row.e.loop(start, stop) as i:
-            row.e.store(row.read(plane + i * row.size, row.total), goal + i * pitch)
-
-
-def _interleave(row: Row, begin: Value, start: Value, stop: Value, channels: int) -> None:
-    e, lanes = row.e, row.vector.lanes
-    wide = e.compare("sge", stop - start, e.integer(lanes))
-    with e.when(wide), e.loop(start, stop, lanes) as next_i:
-        i = e.least(next_i, stop - lanes)
-        planes = [row.read(begin + c * row.a["xs_c"] + i * row.size, row.vector) for c in range(channels)]
-        goal = row.goal + i * (channels * row.total.bytes)
-        for number in range(channels):
-            places = [divmod(number * lanes + lane, channels) for lane in range(lanes)]  # pixel and channel of each element
-            mixed = e.shuffle(planes[0], planes[1], [lanes + i if c == 1 else i for i, c in places])
-            for third in range(2, channels):
-                mixed = e.shuffle(mixed, planes[third], [lanes + i if c == third else lane for lane, (i, c) in enumerate(places)])
-            e.store(mixed, goal + number * row.vector.bytes, row.total.bytes)
-    with e.otherwise(wide):
-        _gather_run(row, begin, start, stop)

@@ -12,14 +12,14 @@ as in the other tiles.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from juanji.exact import Narrowing
 from juanji.jit.arguments import HEAD, Arguments, each_item
 from juanji.jit.elements import SCALARS, finish, multiply_add, read
 from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value, Var
 from juanji.jit.ieee import ieee_mode
-from juanji.jit.panels import parted
+from juanji.jit.lanes import parted
 from juanji.jit.target import Target
 from juanji.jit.zeros import finite, leaving_out
 
@@ -78,9 +78,9 @@ def _item(e: Emitter, code: PlaneCode, a: Arguments, item: Value) -> None:
     image, band = e.divide(rest, a["bands"])
     h = e.least(band * a["band"], a["out_h"] - a["band"])
     first = share * a["share"]
-    _clear(e, code, a)
+    clear_panel(e, code, a)
     with e.loop(first, e.least(first + a["share"], a["planes"])) as plane:
-        _fill(e, code, a, a["x"] + image * a["xs_n"] + plane * a["xs_c"], h * code.stride[1])
+        fill_panel(e, code, a, a["x"] + image * a["xs_n"] + plane * a["xs_c"], h * code.stride[1])
         with e.loop(plane * a["filters"], (plane + 1) * a["filters"]) as feature:
             goal = a["y"] + image * a["ys_n"] + feature * a["ys_c"] + h * a["ys_h"]
             _outputs(e, code, a, feature, h * code.stride[1] - a["low_h"], goal)
@@ -89,7 +89,27 @@ def _item(e: Emitter, code: PlaneCode, a: Arguments, item: Value) -> None:
 # The panel ------------------------------------------------------------------------------------------------------------------
 
 
-def _clear(e: Emitter, code: PlaneCode, a: Arguments) -> None:
+class Copied(Protocol):
+    """What the code of a panel depends on."""
+
+    @property
+    def x(self) -> str:
+        """The input's type."""
+
+    @property
+    def total(self) -> str:
+        """The sum's."""
+
+    @property
+    def stride(self) -> tuple[int, int, int]:
+        """Of outer axis, rows and columns; phases of columns lie apart."""
+
+    @property
+    def copied(self) -> bool:
+        """Whether the border of a row is made of its own elements."""
+
+
+def clear_panel(e: Emitter, code: Copied, a: Arguments) -> None:
     """The number outside, everywhere."""
     total = Type(SCALARS[code.total])
     vector = e.vector(total.scalar)
@@ -98,7 +118,7 @@ def _clear(e: Emitter, code: PlaneCode, a: Arguments) -> None:
         e.store(outside, a["scratch"] + at)
 
 
-def _fill(e: Emitter, code: PlaneCode, a: Arguments, x: Value, first: Value) -> None:
+def fill_panel(e: Emitter, code: Copied, a: Arguments, x: Value, first: Value) -> None:
     """The rows of one plane from padded row `first` on; those outside stay as they are."""
 
     def known(table: str, place: Value) -> tuple[Value, Value]:
@@ -110,15 +130,15 @@ def _fill(e: Emitter, code: PlaneCode, a: Arguments, x: Value, first: Value) -> 
         with e.when(inside_d), e.loop(0, a["high"]) as j:
             where_h, inside_h = known("map_h", first + j)
             with e.when(inside_h):
-                _fill_row(e, code, a, x + where_d * a["xs_d"] + where_h * a["xs_h"], _row(a, d, j))
+                _fill_row(e, code, a, x + where_d * a["xs_d"] + where_h * a["xs_h"], panel_row(a, d, j))
 
 
-def _row(a: Arguments, d: Value, j: Value) -> Value:
+def panel_row(a: Arguments, d: Value, j: Value) -> Value:
     """Where a row of the panel begins."""
     return a["scratch"] + a["start"] + (d * a["high"] + j) * a["line"]
 
 
-def _fill_row(e: Emitter, code: PlaneCode, a: Arguments, source: Value, goal: Value) -> None:
+def _fill_row(e: Emitter, code: Copied, a: Arguments, source: Value, goal: Value) -> None:
     total, stride = Type(SCALARS[code.total]), code.stride[2]
     vector, size = e.vector(total.scalar), Type(SCALARS[code.x]).bytes
 
@@ -187,7 +207,7 @@ def _outputs(e: Emitter, code: PlaneCode, a: Arguments, feature: Value, first: V
         h = e.least(h_next, a["band"] - code.rows)
         w = e.most(e.least(w_next, a["out_w"] - width), 0)
         sums = {(r, v): e.var(vector, bias) for r in range(code.rows) for v in range(code.vectors)}
-        corner = _row(a, d * code.stride[0], h * code.stride[1]) + w * total.bytes
+        corner = panel_row(a, d * code.stride[0], h * code.stride[1]) + w * total.bytes
         row = first + h * code.stride[1]
 
         def reduce(clipped: bool) -> None:

@@ -3,7 +3,8 @@
 Loops over the same tables of windows, by what lies in a vector's lanes:
 
     channels   the channels of channels-last pixels: an output pixel walks the taps of its window
-    planes     the same for small channels-first planes: as many of them as there are lanes are turned into pixels, and the results back
+    planes     the same for small channels-first planes: as many of them as there are lanes are turned into pixels, and the results back;
+               where windows are large, lines that these are first reduced to
     whole      the elements of a channels-first plane that is one window: as many planes as there are lanes are reduced to a vector each,
                and these together to their results
     rows       neighbours along the innermost axis of channels-first planes (pooling_rows.py)
@@ -11,13 +12,18 @@ Loops over the same tables of windows, by what lies in a vector's lanes:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from juanji.jit.arguments import Arguments
 from juanji.jit.elements import transpose
-from juanji.jit.emit import I1, I32, PTR, Emitter, Type, Value, Var
+from juanji.jit.emit import I1, I32, I64, PTR, Emitter, Type, Value, Var
 from juanji.jit.ieee import ieee_mode
 from juanji.jit.pooling_rows import Rows
 from juanji.jit.target import Target
-from juanji.jit.windowed import PLACES, SCALARS, Best, PoolingCode, WindowLoop, greater, joined, neutral, read, strays, tell
+from juanji.jit.windowed import PLACES, SCALARS, Best, Output, PoolingCode, WindowLoop, greater, joined, neutral, read, strays, tell
+
+BESIDE = 4  # planes that are one window each, reduced together: one alone waits for its sums
 
 
 def emit_pooling(code: PoolingCode, target: Target) -> str:
@@ -29,7 +35,7 @@ def emit_pooling(code: PoolingCode, target: Target) -> str:
             case "channels":
                 run = _Channels(e, code, a).item
             case "planes":
-                run = _Planes(e, code, a).item
+                run = (_Lined if code.lined else _Planes)(e, code, a).item
             case "whole":
                 run = _Whole(e, code, a).item
             case _:
@@ -54,7 +60,8 @@ class _Channels(WindowLoop):
         stop = e.least(start + a["block"], a["channels"])
         outside = e.var(I1, e.zero(I1))  # whether a place named none of the outputs
 
-        def pixel(source: Value, flat: Value, own: Value, weight: Value | None, counts: list[Value]) -> None:
+        def pixel(at: Output) -> None:
+            source, flat, own, weight, counts = at
             number = (image * a["pixels"] + own) * a["channels"]
 
             def tile(c: Value, type: Type, vectors: int, count: Value | None = None) -> None:
@@ -92,7 +99,7 @@ class _Channels(WindowLoop):
                 with e.loop(single, stop) as c:
                     tile(c, self.total, 1)
 
-        self.walk(self.code.axes, band, a["x"] + image * a["xs_n"], pixel)
+        self.walk(self.code.axes, band, self.first(a["x"] + image * a["xs_n"]), pixel)
         if self.code.matched:
             tell(e, a, outside.get())
 
@@ -114,52 +121,64 @@ class _Planes(WindowLoop):
         """One item of work: as many planes as there are lanes; where fewer are left, the last one fills the rest."""
         e, a, code = self.e, self.a, self.code
         numbers = [e.least(item * self.lanes + lane, a["planes"] - 1) for lane in range(self.lanes)]
-        self._gather(numbers)
-        results, tags = a["scratch"] + a["results"], a["scratch"] + a["tags"]
-
-        def pixel(source: Value, flat: Value, number: Value, weight: Value | None, counts: list[Value]) -> None:
-            best = Best(e, code, self.vector, self.place(flat, self.lanes))
-
-            def meet(tap: Value, at: Value) -> None:
-                value = e.load(self.vector, a["scratch"] + at * self.vector.bytes)
-                best.meet(value, self.place(at, self.lanes))
-
-            self.taps(counts, source, flat, meet)
-            value, place = best.get()
-            stored = self.finish(value, None if weight is None else e.splat(weight, self.lanes))
-            e.store(stored, results + number * stored.type.bytes)
-            if place is not None:
-                e.store(place, tags + number * place.type.bytes)
-
-        self.walk(code.axes, e.integer(0), a["x"], pixel)
-        self._back(results, SCALARS[code.y], a["y"], SCALARS[code.y], numbers)
+        self._turn(item, numbers)
+        self._reduce()
+        self._back(a["scratch"] + a["results"], SCALARS[code.y], a["y"], SCALARS[code.y], numbers)
         if code.places is not None:
-            self._back(tags, code.places, a[PLACES], "i64", numbers)
+            self._back(a["scratch"] + a["tags"], code.places, a[PLACES], "i64", numbers)
 
-    def _gather(self, numbers: list[Value]) -> None:
-        """scratch[pixel, lane] = the planes, in the type of the sum."""
+    def _plane(self, number: Value) -> Value:
+        """Where a plane lies."""
+        a = self.a
+        image, channel = self.e.divide(number, a["channels"])
+        return a["x"] + image * a["xs_n"] + channel * a["xs_c"]
+
+    def _turn(self, item: Value, numbers: list[Value]) -> None:
+        """The planes as pixels."""
+        self._gather([self._plane(number) for number in numbers], self.a["plane"], self.x_bytes, partial(read, self.e, self.code))
+
+    def _reduce(self) -> None:
+        """The windows of these pixels."""
+
+        def pixel(at: Output) -> None:
+            best = Best(self.e, self.code, self.vector, self.place(at.flat, self.lanes))
+            self.taps(at.counts, at.source, at.flat, lambda _, flat: best.meet(self._pixel(flat), self.place(flat, self.lanes)))
+            self._keep(best, at)
+
+        self.walk(self.code.axes, self.e.integer(0), self.first(self.a["x"]), pixel)
+
+    def _pixel(self, number: Value) -> Value:
+        return self.e.load(self.vector, self.a["scratch"] + number * self.vector.bytes)
+
+    def _keep(self, best: Best, at: Output) -> None:
+        """Store a result, to be turned back."""
         e, a = self.e, self.a
-        planes = []
-        for number in numbers:
-            image, channel = e.divide(number, a["channels"])
-            planes.append(a["x"] + image * a["xs_n"] + channel * a["xs_c"])
+        value, place = best.get()
+        stored = self.finish(value, None if at.weight is None else e.splat(at.weight, self.lanes))
+        e.store(stored, a["scratch"] + a["results"] + at.number * stored.type.bytes)
+        if place is not None:
+            e.store(place, a["scratch"] + a["tags"] + at.number * place.type.bytes)
+
+    def _gather(self, planes: list[Value], size: Value, width: int, load: Callable[..., Value]) -> None:
+        """scratch[pixel, lane] = the planes, of so many elements of so many bytes, which are loaded in the type of the sum."""
+        e, a = self.e, self.a
 
         def square(at: Value, count: Value | None = None) -> None:
-            rows = [read(e, self.code, plane + at * self.x_bytes, self.vector, count) for plane in planes]
+            rows = [load(plane + at * width, self.vector, count) for plane in planes]
             for pixel, column in enumerate(transpose(e, rows)):
                 e.store(column, a["scratch"] + (at + pixel) * self.vector.bytes)
 
-        wide = e.compare("sge", a["plane"], e.integer(self.lanes))
-        with e.when(wide), e.loop(0, a["plane"], self.lanes) as at:
-            square(e.least(at, a["plane"] - self.lanes))
+        wide = e.compare("sge", size, e.integer(self.lanes))
+        with e.when(wide), e.loop(0, size, self.lanes) as at:
+            square(e.least(at, size - self.lanes))
         with e.otherwise(wide):
             if e.masks:
-                square(e.integer(0), a["plane"])
+                square(e.integer(0), size)
             else:
                 for lane, plane in enumerate(planes):
-                    with e.loop(0, a["plane"]) as at:
+                    with e.loop(0, size) as at:
                         goal = a["scratch"] + at * self.vector.bytes + lane * self.total.bytes
-                        e.store(read(e, self.code, plane + at * self.x_bytes, self.total), goal)
+                        e.store(load(plane + at * width, self.total), goal)
 
     def _back(self, panel: Value, scalar: str, goal: Value, stored: str, numbers: list[Value]) -> None:
         """Results as planes again; `scalar` is what the panel holds, `stored` what the planes hold."""
@@ -179,6 +198,45 @@ class _Planes(WindowLoop):
                     e.store_first(values, place, count)
 
 
+class _Lined(_Planes):
+    """Each plane is first reduced down its columns, to a line for each row of its results: there is less to turn where windows are large.
+
+    Scratch memory holds these lines behind all else. Places do not come this way.
+    """
+
+    def _turn(self, item: Value, numbers: list[Value]) -> None:
+        e, a, last = self.e, self.a, self.code.axes - 1
+        lines, size = a["scratch"] + a["lines"], a["lined"] * self.total.bytes
+        with e.loop(0, self.lanes) as lane:
+            number = e.least(item * self.lanes + lane, a["planes"] - 1)
+            line = e.var(PTR, lines + lane * size)
+
+            def row(at: Output) -> None:
+                self.down(at, e.integer(0), a["size"], lambda i: line.get() + i * self.total.bytes)
+                line.set(line.get() + a["size"] * self.total.bytes)
+
+            self.walk(last, e.integer(0), self.first(self._plane(number)), row)
+        self._gather([lines + lane * size for lane in range(self.lanes)], a["lined"], self.total.bytes, self._line)
+
+    def _line(self, pointer: Value, type: Type, count: Value | None = None) -> Value:
+        return self.e.load(type, pointer) if count is None else self.e.load_first(type, pointer, count)
+
+    def _reduce(self) -> None:
+        e, a, last = self.e, self.a, self.code.axes - 1
+        start = e.var(I64, e.integer(0))
+
+        def row(at: Output) -> None:
+            with e.loop(*self.ends(last, e.integer(0))) as p:
+                each = self.entered(last, p, at)
+                best = Best(e, self.code, self.vector, None)
+                with e.loop(0, each.counts[-1]) as tap:
+                    best.join((self._pixel(start.get() + (each.flat - at.flat) + tap * a[f"step{last}"]), None))
+                self._keep(best, each)
+            start.set(start.get() + a["size"])
+
+        self.walk(last, e.integer(0), self.first(a["x"]), row)
+
+
 # Lanes along a plane that is one window ----------------------------------------------------------------------------------
 
 
@@ -186,40 +244,46 @@ class _Whole(WindowLoop):
     """Scratch memory holds a vector for each plane."""
 
     def item(self, item: Value) -> None:
-        """One item of work: as many planes as there are lanes; the last items share some."""
+        """One item of work: as many planes of an image as there are lanes, some beside each other; its last items share some."""
         e, a = self.e, self.a
-        first = e.least(item * self.lanes, a["planes"] - self.lanes)
-        with e.loop(0, self.lanes) as lane:
-            image, channel = e.divide(first + lane, a["channels"])
-            vector = self._reduced(a["x"] + image * a["xs_n"] + channel * a["xs_c"])
-            e.store(vector, a["scratch"] + lane * self.vector.bytes)
+        beside = min(self.lanes, 2 if self.code.vectors > 2 and not e.masks else BESIDE)  # with masks come twice as many registers
+        image, group = e.divide(item, a["blocks"])
+        first = e.least(group * self.lanes, a["channels"] - self.lanes)
+        start = a["x"] + image * a["xs_n"] + first * a["xs_c"]
+        with e.loop(0, self.lanes, beside) as lane:
+            for i, vector in enumerate(self._reduced([start + (lane + i) * a["xs_c"] for i in range(beside)])):
+                e.store(vector, a["scratch"] + (lane + i) * self.vector.bytes)
         rows = [e.load(self.vector, a["scratch"] + lane * self.vector.bytes) for lane in range(self.lanes)]
-        e.store(self.finish(self._across(rows), None), a["y"] + first * self.y_bytes)
+        e.store(self.finish(self._across(rows), None), a["y"] + (image * a["channels"] + first) * self.y_bytes)
 
-    def _reduced(self, plane: Value) -> Value:
-        """A plane as one vector, each of its lanes a share of the elements."""
+    def _reduced(self, planes: list[Value]) -> list[Value]:
+        """Planes as one vector each, whose lanes have a share of the elements each."""
         e, a, code = self.e, self.a, self.code
-        bests = [Best(e, code, self.vector, None) for _ in range(code.vectors)]
+        bests = [[Best(e, code, self.vector, None) for _ in range(code.vectors)] for _ in planes]
         wide, size = self.lanes * code.vectors, a["size"]
         many, whole = size - size % wide, size - size % self.lanes
 
-        def value(i: Value) -> Value:
+        def value(plane: Value, i: Value) -> Value:
             return read(e, code, plane + i * self.x_bytes, self.vector)
 
         with e.loop(0, many, wide) as i:
-            for v, best in enumerate(bests):
-                best.meet(value(i + v * self.lanes), None)
+            for v in range(code.vectors):
+                for plane, own in zip(planes, bests, strict=True):
+                    own[v].meet(value(plane, i + v * self.lanes), None)
         with e.loop(many, whole, self.lanes) as i:
-            bests[0].meet(value(i), None)
-        with e.when(e.compare("slt", whole, size)):  # the last vector overlaps, where it changes nothing
+            for plane, (best, *_) in zip(planes, bests, strict=True):
+                best.meet(value(plane, i), None)
+        with e.when(e.compare("slt", whole, size)):  # the last vectors overlap, where they change nothing
             places = Type("i32", self.lanes)
             new = e.emit(I32, f"trunc {self.lanes - (size - whole)} to i32")
             fresh = e.compare("sge", e.lane_numbers(places), e.splat(new, self.lanes))
             nothing = e.zero(self.vector) if code.before else neutral(e, code, self.vector)
-            bests[0].meet(e.select(fresh, value(size - self.lanes), nothing), None)
-        for best in bests[1:]:
-            bests[0].join(best.get())
-        return bests[0].get()[0]
+            for plane, (best, *_) in zip(planes, bests, strict=True):
+                best.meet(e.select(fresh, value(plane, size - self.lanes), nothing), None)
+        for best, *others in bests:
+            for other in others:
+                best.join(other.get())
+        return [best.get()[0] for best, *_ in bests]
 
     def _across(self, rows: list[Value]) -> Value:
         """One vector of what the lanes of each of these come to: halves of two vectors beside each other, until one is left."""

@@ -2,7 +2,8 @@
 
 A window is a product, so it is reduced one axis after the other: all outer taps first, down whole rows of the input into one line in
 the first cache; then the line along itself. The line's ends hold what changes nothing (−∞ or 0, with a place after all others), so
-padding needs no further thought. Along the line the lanes are
+padding needs no further thought. A line that has just been written can be read at other places only when it has left the processor for
+that cache; so some rows go down first, into a line each. Along the line the lanes are
 
     slide     neighbouring outputs; with a stride s each tap gathers every s-th element of s vectors
     spread    neighbouring outputs that share a window's value, s at a time: the transpose of a slide with stride s
@@ -15,11 +16,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from juanji.jit.emit import I32, I64, Emitter, Int, Type, Value
-from juanji.jit.windowed import Best, Pair, WindowLoop, beyond, joined, neutral, read
+from juanji.jit.windowed import Best, Output, Pair, WindowLoop, beyond, joined, neutral, read
 
 
 class Rows(WindowLoop):
-    """Scratch memory holds the line, then the places of its values."""
+    """Scratch memory holds lines, then the places of their values. line: which of them is meant."""
+
+    line: Value
 
     def item(self, item: Value) -> None:
         """One item of work: plane, band of the first axis, block of columns."""
@@ -43,12 +46,28 @@ class Rows(WindowLoop):
         stop = e.most(stop, start)
         self._clear()
 
-        def row(source: Value, flat: Value, number: Value, weight: Value | None, counts: list[Value]) -> None:
-            self._down(source, flat + origin, counts, start, stop)
-            along = {"slide": self._slide, "spread": self._spread, "run": self._run, "steps": self._steps}[code.lanes]
-            along(plane * a["pixels"] + number + first, first, columns, weight)
+        reduced = {"slide": self._slide, "spread": self._spread, "run": self._run, "steps": self._steps}[code.lanes]
 
-        self.walk(last, band, xs + origin * self.x_bytes, row)
+        def down(at: Output) -> None:
+            self.down(at._replace(flat=at.flat + origin), start, stop, self._values_at, self._places_at)
+
+        def along(at: Output) -> None:
+            reduced(plane * a["pixels"] + at.number + first, first, columns, at.weight)
+
+        def rows(at: Output) -> None:
+            low, high = self.ends(last - 1, band)
+            with e.loop(low, high, code.together) as following:
+                for visit in (down, along):
+                    with e.loop(following, e.least(following + code.together, high)) as p:
+                        self.line = p - following
+                        visit(self.entered(last - 1, p, at))
+
+        at = self.first(xs + origin * self.x_bytes)
+        if last:
+            self.walk(last - 1, band, at, rows)
+        else:
+            down(at)
+            along(at)
 
     def _origin(self) -> Value:
         """A spread looks `meets` − 1 elements back, a run nowhere."""
@@ -57,55 +76,20 @@ class Rows(WindowLoop):
 
     def _places_at(self, i: Int) -> Value:
         assert self.code.places is not None
-        return self.a["scratch"] + self.a["line"] + i * Type(self.code.places).bytes
+        all_values = self.a["line"] * self.code.together
+        return self.a["scratch"] + all_values + (self.line * self.a["line_all"] + i) * Type(self.code.places).bytes
 
     def _values_at(self, i: Int) -> Value:
-        return self.a["scratch"] + i * self.total.bytes
+        return self.a["scratch"] + self.line * self.a["line"] + i * self.total.bytes
 
     def _clear(self) -> None:
-        """The line holds what changes nothing; rows overwrite its inside."""
+        """Lines hold what changes nothing; rows overwrite their insides."""
         e = self.e
-        with e.loop(0, self.a["line_all"], self.lanes) as i:
+        with e.loop(0, self.code.together) as self.line, e.loop(0, self.a["line_all"], self.lanes) as i:
             e.store(neutral(e, self.code, self.vector), self._values_at(i), self.total.bytes)
             if self.code.places is not None:
                 e.store(beyond(e, Type(self.code.places, self.lanes)), self._places_at(i))
-
-    def _down(self, source: Value, flat: Value, counts: list[Value], start: Value, stop: Value) -> None:
-        """line[i] = the outer taps at column i, for start <= i < stop; `source` and `flat` are those of i = 0."""
-        e, code = self.e, self.code
-
-        def tile(places: list[Value], type: Type, count: Value | None = None) -> None:
-            bests = [Best(e, code, type, self.place(flat, type.lanes)) for _ in places]
-
-            def meet(tap: Value, at: Value) -> None:
-                place = self.place(at, type.lanes)
-                for i, best in zip(places, bests, strict=True):
-                    best.meet(read(e, code, tap + i * self.x_bytes, type, count), place)
-
-            self.taps(counts, source, flat, meet)
-            for i, best in zip(places, bests, strict=True):
-                value, place = best.get()
-                goals = [(value, self._values_at(i))]
-                column = self.place(i, type.lanes)
-                if place is not None and column is not None:
-                    if type.lanes:
-                        column = column + e.lane_numbers(column.type)
-                    goals.append((place + column, self._places_at(i)))
-                for stored, goal in goals:
-                    if count is None:
-                        e.store(stored, goal)
-                    else:
-                        e.store_first(stored, goal, count)
-
-        narrow = e.compare("slt", stop - start, e.integer(self.lanes))
-        with e.otherwise(narrow), e.loop(start, stop, self.lanes * code.vectors) as i:
-            tile([e.least(i + v * self.lanes, stop - self.lanes) for v in range(code.vectors)], self.vector)  # the last ones overlap
-        with e.when(narrow):
-            if e.masks:
-                tile([start], self.vector, stop - start)
-            else:
-                with e.loop(start, stop) as i:
-                    tile([i], self.total)
+        self.line = e.integer(0)
 
     def _slide(self, number: Value, first: Value, columns: Value, weight: Value | None) -> None:
         e, a, code = self.e, self.a, self.code

@@ -19,21 +19,23 @@ from juanji.jit.windowed import PLACES, greater, strays, tell
 
 UNROLLED = 4  # values of a plane that are sent in one round of the loop
 LOOKED_AT = 512  # places that are looked at together: they are still in the first cache when they are used
-SCALARS = {"float16": "f16", "float32": "f32", "float64": "f64", "uint8": "i8", "uint16": "i16", "uint32": "i32", "uint64": "i64"}
+SCALARS = {"float32": "f32", "float64": "f64", "uint8": "i8", "uint16": "i16", "uint32": "i32", "uint64": "i64"}
 
 
 @dataclass(frozen=True)
 class ScatterCode:
-    """Everything that the code depends on. last: channels lie innermost, and an item owns some of them."""
+    """Everything that the code depends on. last: channels lie innermost, and an item owns some of them; else planes, so many beside each
+    other."""
 
     dtype: str
     add: bool
     last: bool
+    beside: int = 1
 
     @property
     def names(self) -> tuple[str, ...]:
         """The arguments, in order. `x` points to the values."""
-        return (*HEAD, "places", "pixels", "channels", "share", "shares")
+        return (*HEAD, "places", "pixels", "channels", "share", "shares", "planes")
 
 
 def emit_scatter(code: ScatterCode, target: Target) -> str:
@@ -45,28 +47,38 @@ def emit_scatter(code: ScatterCode, target: Target) -> str:
             if code.last:
                 _channels(e, code, a, item)
             else:
-                _plane(e, code, a, item)
+                first = item * code.beside
+                whole = e.compare("sle", first + code.beside, a["planes"])
+                with e.when(whole):
+                    _planes(e, code, a, first, code.beside)
+                if code.beside > 1:
+                    with e.otherwise(whole), e.loop(first, a["planes"]) as plane:
+                        _planes(e, code, a, plane, 1)
     return e.text()
 
 
-def _plane(e: Emitter, code: ScatterCode, a: Arguments, item: Value) -> None:
+def _planes(e: Emitter, code: ScatterCode, a: Arguments, first: Value, beside: int) -> None:
+    """Some planes, a value of each in turn: sums at one place, which often follow one another in a plane, wait for each other."""
     element = Type(SCALARS[code.dtype])
-    goal = a["y"] + item * a["pixels"] * element.bytes
-    first, end = item * a["places"], (item + 1) * a["places"]
-    _clear(e, element, goal, a["pixels"])
-    with e.loop(first, end, LOOKED_AT) as start:
-        stop = e.least(start + LOOKED_AT, end)
+    planes = [first + i for i in range(beside)]
+    values, places = ([base + plane * a["places"] * size for plane in planes] for base, size in ((a["x"], element.bytes), (a[PLACES], 8)))
+    goals = [a["y"] + plane * a["pixels"] * element.bytes for plane in planes]
+    for goal in goals:
+        _clear(e, element, goal, a["pixels"])
+    with e.loop(0, a["places"], LOOKED_AT) as begin:
+        end = e.least(begin + LOOKED_AT, a["places"])
 
         def send(low: Value, high: Value, step: int) -> None:
             with e.loop(low, high, step) as p:
                 for i in range(step):
-                    place = e.load(I64, a[PLACES] + (p + i) * 8)
-                    _send(e, code, a["x"] + (p + i) * element.bytes, goal + place * element.bytes)
+                    for sent, named, goal in zip(values, places, goals, strict=True):
+                        place = e.load(I64, named + p * 8 + i * 8)
+                        _send(e, code, sent + p * element.bytes + i * element.bytes, goal + place * element.bytes)
 
-        whole = stop - (stop - start) % UNROLLED
-        with _sound(e, a, a[PLACES] + start * 8, stop - start):
-            send(start, whole, UNROLLED)
-            send(whole, stop, 1)
+        whole = end - (end - begin) % UNROLLED
+        with _sound(e, a, [run + begin * 8 for run in places], end - begin):
+            send(begin, whole, UNROLLED)
+            send(whole, end, 1)
 
 
 def _channels(e: Emitter, code: ScatterCode, a: Arguments, item: Value) -> None:
@@ -80,20 +92,29 @@ def _channels(e: Emitter, code: ScatterCode, a: Arguments, item: Value) -> None:
     with e.loop(0, a["places"]) as p:
         number = (image * a["places"] + p) * a["channels"] + first
         values, places = a["x"] + number * element.bytes, a[PLACES] + number * 8
-        with _sound(e, a, places, count), e.loop(0, count) as c:
-            place = e.load(I64, places + c * 8)
-            _send(e, code, values + c * element.bytes, goal + (place * a["channels"] + c) * element.bytes)
+
+        def send(low: int | Value, high: Value, step: int, number: Value = number, values: Value = values, places: Value = places) -> None:
+            with e.loop(low, high, step) as c:
+                for i in range(step):
+                    place = e.load(I64, places + (c + i) * 8)
+                    _send(e, code, values + (c + i) * element.bytes, goal + (place * a["channels"] + (c + i)) * element.bytes)
+
+        whole = count - count % UNROLLED
+        with _sound(e, a, [places], count):
+            send(0, whole, UNROLLED)
+            send(whole, count, 1)
 
 
 @contextmanager
-def _sound(e: Emitter, a: Arguments, places: Value, count: Value) -> Iterator[None]:
-    """Runs the body if all of some places lie inside a plane; if not, the caller is told."""
+def _sound(e: Emitter, a: Arguments, runs: list[Value], count: Value) -> Iterator[None]:
+    """Runs the body if all of some runs of places lie inside a plane; if not, the caller is told."""
     vector = e.vector("i64")
     whole = count - count % vector.lanes
     many, single = e.var(vector, e.zero(vector)), e.var(I64, e.integer(0))
     for greatest, low, high in ((many, e.integer(0), whole), (single, whole, count)):
         with e.loop(low, high, max(greatest.type.lanes, 1)) as i:
-            greatest.set(greater(e, e.load(greatest.type, places + i * 8), greatest.get()))
+            for places in runs:
+                greatest.set(greater(e, e.load(greatest.type, places + i * 8), greatest.get()))
     fault = e.arith("or", strays(e, many.get(), a["pixels"]), strays(e, single.get(), a["pixels"]))
     tell(e, a, fault)
     with e.otherwise(fault):
@@ -113,11 +134,4 @@ def _clear(e: Emitter, element: Type, goal: Value, count: Value) -> None:
 def _send(e: Emitter, code: ScatterCode, value: Value, goal: Value) -> None:
     element = Type(SCALARS[code.dtype])
     sent = e.load(element, value)
-    if code.add:
-        before = e.load(element, goal)
-        if code.dtype == "float16":
-            total = e.arith("fadd", e.convert("fpext", before, "f32"), e.convert("fpext", sent, "f32"))
-            sent = e.convert("fptrunc", total, "f16")
-        else:
-            sent = e.arith("fadd", before, sent)
-    e.store(sent, goal)
+    e.store(e.arith("fadd", e.load(element, goal), sent) if code.add else sent, goal)

@@ -63,7 +63,7 @@ class SiteCode:
         own = HELD_ARGUMENTS if self.produces == "x" else ("block",)
         return (
             *HEAD, *SITE_ARGUMENTS, *axis_arguments(self.axes), *own, "vectors", "all_weights", "all_features", "depth",
-            "turned", "windows", "above", "blocks_c", "block_c", "tap_step", "channel_step", "o_step", "r_step", "group_step",
+            "reach", "turned", "windows", "above", "blocks_c", "block_c", "tap_step", "channel_step", "o_step", "r_step", "group_step",
         )  # fmt: skip
 
 
@@ -233,25 +233,34 @@ def _windows(k: _Kernel, image: Value, positions: list[Value], count: Value) -> 
                 walk(axis + 1, tap * a[f"taps{axis}"] + j, *inner)
             return
         here = e.compare("eq", outside, null)
-        with e.loop(0, a[f"taps{last}"]) as j:
-            place, goal = places[last] + j * a[f"step{last}"], k.windows + (tap * a[f"taps{last}"] + j) * a["tap_step"]
-            near = e.arith("and", here, _near(k, place, count))
-            with e.when(near):
-                first = source + (place - a["low_w"]) * k.size("x")
-                with _each_channel(k, goal) as (channel, at):
-                    k.store(read(e, first + channel * a["xs_c"], k.x, k.vector, count), at)
-            with e.otherwise(near), _each_channel(k, goal) as (channel, at):
-                k.store(e.zero(k.vector), at)
-                with e.loop(0, count) as lane:
-                    where = e.load(I64, a[f"map{last}"] + (place + lane * a[f"stride{last}"]) * 8, 8)
-                    known = e.compare("sge", where, e.integer(0))
-                    one = e.var(k.total, e.load(k.total, a["constants"] + last * size))
-                    with e.when(known):
-                        with e.when(here):
-                            one.set(read(e, source + channel * a["xs_c"] + where * k.size("x"), k.x, k.total))
-                        with e.otherwise(here):
-                            one.set(e.load(k.total, outside))
-                    e.store(one.get(), at + lane * size)
+        goal = k.windows + tap * a[f"taps{last}"] * a["tap_step"]
+        inside = e.arith("and", here, _near(k, positions[last], a["reach"] + count - 1))
+        with e.when(inside):
+            first = source + (places[last] - a["low_w"]) * k.size("x")
+            with _each_channel(k, goal) as (channel, at), e.loop(0, a[f"taps{last}"]) as j:
+                value = read(e, first + channel * a["xs_c"] + j * a[f"step{last}"] * k.size("x"), k.x, k.vector, count)
+                k.store(value, at + j * a["tap_step"])
+        with e.otherwise(inside), e.loop(0, a[f"taps{last}"]) as j:
+            one_tap(source, outside, here, places[last] + j * a[f"step{last}"], goal + j * a["tap_step"])
+
+    def one_tap(source: Value, outside: Value, here: Value, place: Value, goal: Value) -> None:
+        near = e.arith("and", here, _near(k, place, count))
+        with e.when(near):
+            first = source + (place - a["low_w"]) * k.size("x")
+            with _each_channel(k, goal) as (channel, at):
+                k.store(read(e, first + channel * a["xs_c"], k.x, k.vector, count), at)
+        with e.otherwise(near), _each_channel(k, goal) as (channel, at):
+            k.store(e.zero(k.vector), at)
+            with e.loop(0, count) as lane:
+                where = e.load(I64, a[f"map{last}"] + (place + lane * a[f"stride{last}"]) * 8, 8)
+                known = e.compare("sge", where, e.integer(0))
+                one = e.var(k.total, e.load(k.total, a["constants"] + last * size))
+                with e.when(known):
+                    with e.when(here):
+                        one.set(read(e, source + channel * a["xs_c"] + where * k.size("x"), k.x, k.total))
+                    with e.otherwise(here):
+                        one.set(e.load(k.total, outside))
+                e.store(one.get(), at + lane * size)
 
     walk(0, e.integer(0), image, null)
 

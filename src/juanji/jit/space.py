@@ -3,7 +3,7 @@
 For one band of output rows and one block of columns, `rows` output rows at a time:
 
     lines      every input row that these output rows need, for every channel and outer tap, either where it lies in
-               the input or in a line buffer (panels.py), behind a table of pointers
+               the input or in a line buffer (panels.py; turned_lines.py of channels-last pixels), behind a table of pointers
     tile       acc[row, feature, vector] over `rows` × `features` × `vectors`; a loaded vector of the input serves every
                (output row, kernel row) pair that meets it, and every feature; weights are broadcast from memory
 
@@ -15,15 +15,18 @@ the channel tile gives the same ones.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from juanji.exact import Narrowing
 from juanji.jit.arguments import HEAD, Arguments, each_item
-from juanji.jit.elements import SCALARS, finish_line, multiply_add
+from juanji.jit.elements import SCALARS, finish_each, finish_line, multiply_add
 from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value, Var
 from juanji.jit.ieee import ieee_mode
+from juanji.jit.lanes import interleaved
 from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler, outer_step
 from juanji.jit.target import Target
+from juanji.jit.turned_lines import TURNED_ARGUMENTS, turned_filler
 
 MOST_UNROLLED = 320  # multiply-adds in one straight piece of code: more cost compile time and run no faster
 MOST_CHANNELS = 4  # channels of a block that are written one after the other
@@ -42,6 +45,10 @@ class SpaceCode:
     dilation: tuple[int, int]
     unit_x: bool
     unit_y: bool
+    turned: bool  # the lines of all channels are made at once, out of channels-last pixels
+    few: int  # how many channels these have if they are taken apart as they lie, else 0
+    moved: bool  # every other tap of a single row meets vectors that are made in registers out of neighbours, not loaded
+    pixelwise: bool  # a tile has all features of channels-last pixels, which are stored as they lie
     bias: bool
     activation: str | None
     narrowing: Narrowing
@@ -62,7 +69,7 @@ class SpaceCode:
         """The arguments, in order."""
         outer = tuple(f"{name}{axis}" for axis in range(self.outer) for name in ("out", "taps", "stride", "dilation", "map", "xs", "ys"))
         return (
-            *HEAD, *LINE_ARGUMENTS, *outer,
+            *HEAD, *LINE_ARGUMENTS, *TURNED_ARGUMENTS, *outer,
             "groups", "channels", "blocks_f", "count_f", "xs_n", "xs_c", "ys_n", "ys_c", "ys_h", "ys_w",
             "bands", "band", "out_h", "map_h", "xs_h", "blocks_w", "block_w", "out_w", "depth", "blocks", "outer", "stream",
         )  # fmt: skip
@@ -76,7 +83,10 @@ def emit_space(code: SpaceCode, target: Target) -> str:
         with each_item(e, a) as item:
             _item(e, code, a, item)
     line = Line(code.x, SCALARS[code.total], code.stride[1], code.unit_x, code.outer + 2)
-    line_filler(e, line, code.names)
+    if code.turned:
+        turned_filler(e, line, code.names, code.few)
+    else:
+        line_filler(e, line, code.names)
     return e.text()
 
 
@@ -115,7 +125,10 @@ def _item(e: Emitter, code: SpaceCode, a: Arguments, item: Value) -> None:
     h_to = e.least(h_from + a["band"], a["out_h"])
     with e.loop(h_from, h_to, code.rows) as h_next:
         h = e.least(h_next, a["out_h"] - code.rows)
-        _lines(e, code, a, outer, xs, h, (v_first, count), inside if plain else None)
+        if code.turned:
+            _turned_lines(e, code, a, outer, xs, h, (v_first, count))
+        else:
+            _lines(e, code, a, outer, xs, h, (v_first, count), inside if plain else None)
         f_range, c_range = (e.integer(0), a["blocks_f"], 1), (e.integer(0), columns, width)
         first_range, second_range = (c_range, f_range) if code.features_inside else (f_range, c_range)
         with e.loop(*first_range) as i, e.loop(*second_range) as j:
@@ -133,23 +146,12 @@ def _lines(
     e: Emitter, code: SpaceCode, a: Arguments, outer: list[Value], xs: Value, h: Value, span: tuple[Value, Value], inside: Value | None
 ) -> None:
     """Point the table at every input row of the tile, filling line buffers where rows cannot be used as they are."""
-    total = Type(SCALARS[code.total])
-    null = Value(e, PTR, "null")
-    outer_tap = e.var(I64, e.integer(0))
+    null, lines = Value(e, PTR, "null"), a["scratch"] + a["depth"] * (code.window * 8)
+    with e.loop(0, a["channels"]) as channel:
 
-    def walk(axis: int, channel: Value, source: Value, outside: Value) -> None:
-        """One loop per outer axis over its taps, then the rows; later axes decide which constant stands outside."""
-        if axis < code.outer:
-            with e.loop(0, a[f"taps{axis}"]) as tap:
-                at = outer[axis] * a[f"stride{axis}"] + tap * a[f"dilation{axis}"]
-                walk(axis + 1, channel, *step(axis, f"map{axis}", f"xs{axis}", at, source, outside))
-            return
-        slots = ((channel // code.block * a["outer"] + outer_tap.get()) * code.block + channel % code.block) * code.window
-        lines = a["scratch"] + a["depth"] * (code.window * 8)
-        with e.loop(0, code.window) as j:
-            row, constant = step(axis, "map_h", "xs_h", h * code.stride[0] + j, source, outside)
-            buffer = lines + (slots + j) * a["line"]
-            entry = a["scratch"] + (slots + j) * 8
+        def line(outer_tap: Value, j: Value, row: Value, constant: Value) -> None:
+            slot = _slot(code, a, channel, outer_tap, j)
+            buffer, entry = lines + slot * a["line"], a["scratch"] + slot * 8
             fill = e.compare("eq", e.integer(0), e.integer(0))
             if inside is not None:
                 direct = e.arith("and", inside, e.compare("eq", constant, null))
@@ -158,14 +160,50 @@ def _lines(
             with e.when(fill):
                 e.store(buffer, entry, 8)
                 e.call("fill_line", a.row, buffer, row, constant, *span)
+
+        _rows(e, code, a, outer, xs + channel * a["xs_c"], h, line)
+
+
+def _turned_lines(e: Emitter, code: SpaceCode, a: Arguments, outer: list[Value], xs: Value, h: Value, span: tuple[Value, Value]) -> None:
+    """The same where each row of the input has the lines of all channels."""
+    lines = a["scratch"] + a["depth"] * (code.window * 8)
+
+    def line(outer_tap: Value, j: Value, row: Value, constant: Value) -> None:
+        buffer = lines + (outer_tap * code.window + j) * a["line"]
+        e.call("fill_line", a.row, buffer, row, constant, *span)
+        with e.loop(0, a["channels"]) as channel:
+            e.store(buffer + channel * a["line_c"], a["scratch"] + _slot(code, a, channel, outer_tap, j) * 8, 8)
+
+    _rows(e, code, a, outer, xs, h, line)
+
+
+def _slot(code: SpaceCode, a: Arguments, channel: Value, outer_tap: Value, j: Value) -> Value:
+    """The place of a line in the table."""
+    return ((channel // code.block * a["outer"] + outer_tap) * code.block + channel % code.block) * code.window + j
+
+
+def _rows(
+    e: Emitter, code: SpaceCode, a: Arguments, outer: list[Value], xs: Value, h: Value, line: Callable[[Value, Value, Value, Value], None]
+) -> None:
+    """Call `line` for every row of every outer tap under the tile, with where it lies and the constant that it consists of, or null."""
+    total = Type(SCALARS[code.total])
+    outer_tap = e.var(I64, e.integer(0))
+
+    def walk(axis: int, source: Value, outside: Value) -> None:
+        """One loop per outer axis over its taps, then the rows; later axes decide which constant stands outside."""
+        if axis < code.outer:
+            with e.loop(0, a[f"taps{axis}"]) as tap:
+                at = outer[axis] * a[f"stride{axis}"] + tap * a[f"dilation{axis}"]
+                walk(axis + 1, *step(axis, f"map{axis}", f"xs{axis}", at, source, outside))
+            return
+        with e.loop(0, code.window) as j:
+            line(outer_tap.get(), j, *step(axis, "map_h", "xs_h", h * code.stride[0] + j, source, outside))
         outer_tap.set(outer_tap.get() + 1)
 
     def step(axis: int, table: str, stride: str, at: Value, source: Value, outside: Value) -> tuple[Value, Value]:
         return outer_step(e, a, table, stride, at, a["constants"] + axis * total.bytes, source, outside)
 
-    with e.loop(0, a["channels"]) as channel:
-        outer_tap.set(e.integer(0))
-        walk(0, channel, xs + channel * a["xs_c"], null)
+    walk(0, xs, Value(e, PTR, "null"))
 
 
 Sums = dict[tuple[int, int, int], Var]
@@ -236,6 +274,18 @@ def _reduce(e: Emitter, code: SpaceCode, a: Arguments, weights: Value, c: Value,
             with e.loop(0, kw_all) as column:
                 channels(column, [(r, w + (kh * kw_all + column) * per_tap) for r, kh in pairs])
 
+    def moved(line: Value, w: Value) -> None:
+        """All tap columns of the only line, as many at a time as a vector has lanes."""
+        whole = kw_all - kw_all % vector.lanes
+        if unrolled:
+            for first in range(0, whole, vector.lanes):
+                _moved(e, code, line, w, first, vector.lanes, sums)
+        else:
+            with e.loop(0, whole, vector.lanes) as at:
+                _moved(e, code, line, w, at, vector.lanes, sums)
+        if whole < kw_all:
+            _moved(e, code, line, w, whole, kw_all - whole, sums)
+
     taps = kh_all * kw_all if code.taps is None else len(code.taps)
     straight = code.rows * code.features * code.vectors * taps * (code.block if few else 1)
     unrolled = straight <= MOST_UNROLLED or code.taps is not None
@@ -243,6 +293,9 @@ def _reduce(e: Emitter, code: SpaceCode, a: Arguments, weights: Value, c: Value,
     with e.loop(0, a["blocks"]) as block:
         table = a["scratch"] + block * (code.block * code.window * 8)
         w = weights + block * (kh_all * kw_all * per_tap)
+        if code.moved:
+            moved(e.load(PTR, table, 8) + left, w)
+            return
         if code.rows == 1 and not unrolled:
             with e.loop(0, kh_all) as kh:
                 columns(table + kh * (d * 8), w, [(0, kh)])
@@ -260,6 +313,30 @@ def _reduce(e: Emitter, code: SpaceCode, a: Arguments, weights: Value, c: Value,
                 columns(table + j * 8, e.unknown(w), used)
 
 
+def _moved(e: Emitter, code: SpaceCode, line: Value, w: Value, first: Int, count: int, sums: Sums) -> None:
+    """`count` taps from the first on, of one row and one feature.
+
+    Nearly every load crosses a cache line, which takes the two that a cycle has room for. So half of the taps meet vectors that are moved
+    together out of those of the first of them, on a unit beside; all but the last, whose neighbour may lie past the end of the line.
+    """
+    total = Type(SCALARS[code.total])
+    vector, last = e.vector(total.scalar), code.vectors - 1
+    start = e.unknown(line + first * total.bytes)  # else what other taps have loaded would be kept for these, in memory
+    weights = w + first * total.bytes
+    held = [e.load(vector.of(f"i{vector.bits}"), start + v * vector.bytes, total.bytes) for v in range(code.vectors)]
+    for tap in range(count):
+        xs = [e.convert("bitcast", words, vector.scalar) for words in held]
+        if tap % 2:
+            xs[:last] = [e.convert("bitcast", words, vector.scalar) for words in e.moved(held, tap)]
+        for v in range(last if tap % 2 else 0, code.vectors):
+            if tap:
+                xs[v] = e.load(vector, start + (v * vector.bytes + tap * total.bytes), total.bytes)
+        one = e.splat(e.load(total, weights + tap * total.bytes), vector.lanes)
+        for v, x in enumerate(xs):
+            acc = sums[0, 0, v]
+            acc.set(multiply_add(e, x, one, acc.get()))
+
+
 def _finish(e: Emitter, code: SpaceCode, a: Arguments, goal: Value, left: Value, sums: Sums) -> None:
     """Store the finished sums; where fewer columns than lanes are left, the first ones only.
 
@@ -269,14 +346,18 @@ def _finish(e: Emitter, code: SpaceCode, a: Arguments, goal: Value, left: Value,
     out = Type(SCALARS[code.y])
     parameter = e.load(total, a["constants"] + (code.outer + 2) * total.bytes)
     finished: dict[tuple[int, int, int], Value] = {}
+    line_of = finish_each if code.pixelwise else finish_line
     for r, f in itertools.product(range(code.rows), range(code.features)):
-        line = finish_line(e, [sums[r, f, v].get() for v in range(code.vectors)], code.y, code.activation, parameter, code.narrowing)
+        line = line_of(e, [sums[r, f, v].get() for v in range(code.vectors)], code.y, code.activation, parameter, code.narrowing)
         finished |= {(r, f, v): value for v, value in enumerate(line)}
     lanes = finished[0, 0, 0].type.lanes
 
     def place(r: int, f: int, v: int) -> Value:
         return goal + r * a["ys_h"] + f * a["ys_c"] + (v * lanes) * a["ys_w"]
 
+    if code.pixelwise:
+        _store_pixels(e, code, a, goal, left, finished)
+        return
     if not code.unit_y:
         buffer = e.stack(Type(out.scalar, lanes))
         for (r, f, v), value in finished.items():
@@ -295,3 +376,24 @@ def _finish(e: Emitter, code: SpaceCode, a: Arguments, goal: Value, left: Value,
     with e.otherwise(whole):
         for (r, f, v), value in finished.items():
             e.store_first(value, place(r, f, v), e.most(e.least(left - v * lanes, lanes), 0))
+
+
+def _store_pixels(e: Emitter, code: SpaceCode, a: Arguments, goal: Value, left: Value, finished: dict[tuple[int, int, int], Value]) -> None:
+    """Store finished sums of all features of `left` neighbouring pixels, or of as many as the tile has, pixel by pixel."""
+    lanes, scalar = finished[0, 0, 0].type.lanes, Type(finished[0, 0, 0].type.scalar)
+    elements, most = left * code.features, lanes * code.features * code.vectors
+    placed = []
+    for r, v in itertools.product(range(code.rows), range(code.vectors)):
+        for i, pixels in enumerate(interleaved(e, [finished[r, f, v] for f in range(code.features)])):
+            first = (v * code.features + i) * lanes
+            placed.append((pixels, goal + r * a["ys_h"] + first * scalar.bytes, first))
+    whole = e.compare("sge", elements, e.integer(most))
+    with e.when(whole):
+        past = e.streamable(most * scalar.bytes, a["stream"], goal, a["ys_h"])
+        for condition, put in ((e.when(past), e.stream), (e.otherwise(past), e.store)):
+            with condition:
+                for pixels, place, _ in placed:
+                    put(pixels, place)
+    with e.otherwise(whole):
+        for pixels, place, first in placed:
+            e.store_first(pixels, place, e.most(e.least(elements - first, lanes), 0))

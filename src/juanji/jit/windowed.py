@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from juanji.jit.arguments import HEAD, Arguments
 from juanji.jit.emit import I32, I64, Emitter, Type, Value, Var
@@ -41,6 +42,8 @@ class PoolingCode:
     phase: int  # of a spread: low padding modulo the stride
     long: bool  # of a run: whether windows fill vectors
     vectors: int  # that go down the outer taps together
+    together: int = 1  # rows that go down before they are reduced along themselves
+    lined: bool = False  # small planes go down into lines before they are turned into pixels
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -50,11 +53,22 @@ class PoolingCode:
         return (
             *HEAD, *axes, "channels", "xs_n", "xs_c", "pixels", "bands", "band",
             "blocks", "block", "size", "low", "window", "dilation", "meets", "line", "line_all", "steps", "map_ends", "plane",
-            "planes", "results", "tags",
+            "planes", "results", "tags", "lines", "lined",
         )  # fmt: skip
 
 
 Pair = tuple[Value, Value | None]  # a value and its place
+
+
+class Output(NamedTuple):
+    """An output along some axes: where its first tap lies, that one's flat place, the output's number, the product of the weights, if
+    there are any, and how many taps it has along each axis."""
+
+    source: Value
+    flat: Value
+    number: Value
+    weight: Value | None
+    counts: list[Value]
 
 
 class Best:
@@ -205,30 +219,37 @@ class WindowLoop:
         scalar = flat if self.code.places == "i64" else self.e.emit(I32, f"trunc {flat} to i32")
         return self.e.splat(scalar, lanes) if lanes else scalar
 
-    def walk(self, axes: int, band: Value, source: Value, visit: Callable[[Value, Value, Value, Value | None, list[Value]], None]) -> None:
-        """Visit the outputs of a band along the first of some axes: where the first tap lies, its flat place, the output's number, the
-        product of the weights, and how many taps there are along each axis."""
+    def first(self, source: Value) -> Output:
+        """Where walks begin."""
+        e = self.e
+        return Output(source, e.integer(0), e.integer(0), e.const(self.total, 1.0) if self.weighted else None, [])
+
+    def ends(self, axis: int, band: Value) -> tuple[Value, Value]:
+        """The outputs along an axis; of the first one those of a band."""
+        a, low = self.a, band * self.a["band"]
+        return (self.e.integer(0), a[f"out{axis}"]) if axis else (low, self.e.least(low + a["band"], a["out0"]))
+
+    def entered(self, axis: int, p: Value, at: Output) -> Output:
+        """Output p along an axis, of those that begin with `at`."""
         e, a = self.e, self.a
-        one = e.const(self.total, 1.0) if self.weighted else None
+        first, count = (e.load(I64, a[f"map_{table}{axis}"] + p * 8) for table in ("first", "count"))
+        weight = at.weight
+        if weight is not None:
+            weight = e.arith("fmul", weight, e.load(self.total, a[f"map_weight{axis}"] + p * self.total.bytes))
+        source, flat = at.source + first * a[f"xs{axis}"], at.flat + first * a[f"lin{axis}"]
+        return Output(source, flat, at.number + p * a[f"ys{axis}"], weight, [*at.counts, count])
 
-        def along(axis: int, source: Value, flat: Value, pixel: Value, weight: Value | None, counts: list[Value]) -> None:
+    def walk(self, axes: int, band: Value, at: Output, visit: Callable[[Output], None]) -> None:
+        """Visit the outputs of a band along the first of some axes."""
+
+        def along(axis: int, at: Output) -> None:
             if axis == axes:
-                visit(source, flat, pixel, weight, counts)
+                visit(at)
                 return
-            low, high = e.integer(0), a[f"out{axis}"]
-            if axis == 0:
-                low = band * a["band"]
-                high = e.least(low + a["band"], high)
-            with e.loop(low, high) as p:
-                first = e.load(I64, a[f"map_first{axis}"] + p * 8)
-                count = e.load(I64, a[f"map_count{axis}"] + p * 8)
-                heavier = weight
-                if weight is not None:
-                    heavier = e.arith("fmul", weight, e.load(self.total, a[f"map_weight{axis}"] + p * self.total.bytes))
-                at = flat + first * a[f"lin{axis}"]
-                along(axis + 1, source + first * a[f"xs{axis}"], at, pixel + p * a[f"ys{axis}"], heavier, [*counts, count])
+            with self.e.loop(*self.ends(axis, band)) as p:
+                along(axis + 1, self.entered(axis, p, at))
 
-        along(0, source, e.integer(0), e.integer(0), one, [])
+        along(0, at)
 
     def taps(self, counts: list[Value], source: Value, flat: Value, visit: Callable[[Value, Value], None]) -> None:
         """Visit the taps of a window in row order: where they lie, and their flat places."""
@@ -243,6 +264,45 @@ class WindowLoop:
                 along(axis + 1, source + tap * hop, flat + tap * turn)
 
         along(0, source, flat)
+
+    def down(
+        self, at: Output, start: Value, stop: Value, values_at: Callable[[Value], Value], places_at: Callable[[Value], Value] | None = None
+    ) -> None:
+        """The outer taps at columns i of a row, for start <= i < stop, at values_at(i) and places_at(i); `at` is the output at column 0."""
+        e, code = self.e, self.code
+
+        def tile(columns: list[Value], type: Type, count: Value | None = None) -> None:
+            bests = [Best(e, code, type, self.place(at.flat, type.lanes)) for _ in columns]
+
+            def meet(tap: Value, flat: Value) -> None:
+                place = self.place(flat, type.lanes)
+                for i, best in zip(columns, bests, strict=True):
+                    best.meet(read(e, code, tap + i * self.x_bytes, type, count), place)
+
+            self.taps(at.counts, at.source, at.flat, meet)
+            for i, best in zip(columns, bests, strict=True):
+                value, place = best.get()
+                goals = [(value, values_at(i))]
+                column = self.place(i, type.lanes)
+                if place is not None and column is not None and places_at is not None:
+                    if type.lanes:
+                        column = column + e.lane_numbers(column.type)
+                    goals.append((place + column, places_at(i)))
+                for stored, goal in goals:
+                    if count is None:
+                        e.store(stored, goal)
+                    else:
+                        e.store_first(stored, goal, count)
+
+        narrow = e.compare("slt", stop - start, e.integer(self.lanes))
+        with e.otherwise(narrow), e.loop(start, stop, self.lanes * code.vectors) as i:
+            tile([e.least(i + v * self.lanes, stop - self.lanes) for v in range(code.vectors)], self.vector)  # the last ones overlap
+        with e.when(narrow):
+            if e.masks:
+                tile([start], self.vector, stop - start)
+            else:
+                with e.loop(start, stop) as i:
+                    tile([i], self.total)
 
     def put(self, pair: Pair, weight: Value | None, number: Value, count: Value | None = None) -> None:
         """Store results from the output's element `number` on; the first `count` lanes."""

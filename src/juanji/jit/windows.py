@@ -45,8 +45,10 @@ class WindowCode:
     rows: int
     across: int
     runs: bool  # whether the taps of the last axis lie side by side, in the array as in the window,
-    short: bool  # in no more than a vector
-    prefetch: bool  # ask for weights `ahead` bytes further on
+    short: int  # lanes of the vector that has room for all of them; 0 if none has
+    asks: int  # lines, or vectors, of weights `ahead` bytes further on that each tile asks for
+    square: int  # elements and sites of the squares in which neighbouring sites' windows are gathered together; 0 where each is by itself
+    apart: int  # elements from one of these windows to the next
 
     @property
     def inner(self) -> bool:
@@ -56,15 +58,16 @@ class WindowCode:
     @property
     def names(self) -> tuple[str, ...]:
         """The arguments, in order."""
+        above = ("above", "above_pitch")
         own: dict[str, tuple[str, ...]] = {
-            "y": ("block", "chunks", "biases"),
-            "w": ("block", "shares", "share", "sums", "sums_pitch", "stream"),
-            "x": (*HELD_ARGUMENTS, "blocks_c", "block_c", "segments", "unit", "w_c", "w_segment"),
+            "y": ("block", "site_pitch", "chunks", "biases", "sums", "sums_pitch", "sums_site"),
+            "w": ("block", "site_pitch", "shares", "share", "sums", "sums_pitch", "sums_site", "stream", *above, "above_site"),
+            "x": (*HELD_ARGUMENTS, *above, "blocks_c", "block_c", "segments", "unit", "w_c", "w_segment"),
         }
+        together = ("stretch", "stretches", "patch", "channel_pitch", "line", "phase", "reach", "map_elements")
         return (
-            *HEAD, *SITE_ARGUMENTS, *axis_arguments(self.axes), *own[self.produces],
-            "kernel", "depth", "chunk", "windows", "window_pitch", "above", "above_pitch", "table", "runs", "run", "w_group", "w_step",
-            "ahead",
+            *HEAD, *SITE_ARGUMENTS, *axis_arguments(self.axes), *own[self.produces], *(together if self.square else ()),
+            "kernel", "depth", "chunk", "windows", "window_pitch", "table", "runs", "run", "w_group", "w_step", "ahead",
         )  # fmt: skip
 
 
@@ -144,7 +147,7 @@ def gather_window(k: WindowKernel, positions: list[Value], image: Value, goal: V
 
     def copy_runs(source: Value, start: Value) -> None:
         def copy(run: Value, at: Value, count: Value) -> None:
-            value = read(e, source + run * a["xs_c"] + at * k.size("x"), code.x, k.vector, count)
+            value = read(e, source + run * a["xs_c"] + at * k.size("x"), code.x, _part(k), count)
             e.store_first(value, start + run * channel_step + at * size, count)
 
         _each_run(k, copy)
@@ -157,6 +160,11 @@ def _inside(k: WindowKernel, place: Value) -> Value:
     e, a, last = k.e, k.a, k.code.axes - 1
     begins = e.compare("sge", place, a["low_w"])
     return e.arith("and", begins, e.compare("sle", place + a[f"taps{last}"], a["low_w"] + a["size_w"]))
+
+
+def _part(k: WindowKernel) -> Type:
+    """What moves of a run at a time: no more than it needs, because fewer short vectors cross a cache line."""
+    return Type(k.total.scalar, k.code.short or k.vector.lanes)
 
 
 def _each_run(k: WindowKernel, move: Callable[[Value, Value, Value], None]) -> None:
@@ -216,8 +224,8 @@ def add_window(k: WindowKernel, positions: list[Value], part: Part, image: Value
     def add_runs(goal: Value, start: Value) -> None:
         def add(run: Value, at: Value, count: Value) -> None:
             place = goal + run * a["xs_c"] + at * size
-            more = e.load(k.vector, start + run * channel_step + at * size, size)
-            e.store_first(plus(e, e.load(k.vector, place, size), more), place, count)
+            more = e.load(_part(k), start + run * channel_step + at * size, size)
+            e.store_first(plus(e, e.load(_part(k), place, size), more), place, count)
 
         _each_run(k, add)
 

@@ -6,7 +6,9 @@ transformed tile is a matrix product of tiles × channels by channels × feature
     load        every tile is transformed, lanes along the channels, into V[tile][point][channel]; from the input where it lies, each
                 pixel by a pointer, or from a panel that `panels` fills (other element types, channels-first, few channels)
     multiply    M[block][tile][point][feature of the block] = Σ_channel V·U: a register tile of `tiles` × `vectors`, V broadcast from
-                memory; all steps evenly ask for the next weights, as many as the line buffers hold without delay
+                memory; all steps evenly ask for the next weights, as many as the line buffers hold without delay. Weights that
+                come with a single call are transformed here, a block just before it is used: they go from memory to the second
+                cache and nowhere else
     store       every tile of M is transformed, lanes along the features, bias added, activated, and put down; channels-first
                 outputs wait in a buffer of pixels and are transposed from there, squares of lanes × lanes at a time
 
@@ -31,10 +33,12 @@ from juanji.jit.chunks import chunk_behind
 from juanji.jit.elements import SCALARS, finish, transpose
 from juanji.jit.emit import I64, LINE, PTR, Emitter, Type, Value
 from juanji.jit.ieee import ieee_mode
+from juanji.jit.pack import BLOCK_ARGUMENTS, PackCode
 from juanji.jit.panels import LINE_ARGUMENTS, Line, pixel_filler, transposing_filler
 from juanji.jit.target import Target
 from juanji.jit.toom import apply, transforms
 from juanji.jit.winograd_axes import Axis, axes
+from juanji.jit.winograd_weights import WeightsCode, order_and_transform
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class WinogradCode:
     tiles: int
     vectors: int
     prefetch: int  # lines of the next weights that each step asks for
+    packs: PackCode | None  # how the kernel puts weights in order that it transforms itself; None if they are transformed
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -65,7 +70,7 @@ class WinogradCode:
             *HEAD, *LINE_ARGUMENTS, *each, "batch", "images", "groups", "channels", "count_f", "blocks_f", "split", "splits",
             "xs_n", "xs_c", "ys_n", "ys_c", "ps_b", "panels", "panel_c", "channels_all", "whole", "slices", "slice",
             "block", "step", "values", "v_point", "v_tile", "products", "m_tile", "m_block", "outside", "outside_pitch", "pixels",
-            "stream", "ahead",
+            "stream", "ahead", *((*BLOCK_ARGUMENTS, "ws_c", "packed", "transformed") if self.packs else ()),
         )  # fmt: skip
 
     @property
@@ -250,23 +255,45 @@ def _pixels_in_place(e: Emitter, code: WinogradCode, a: Arguments, source: Value
 
 
 def _multiply(e: Emitter, code: WinogradCode, a: Arguments, chunk: _Chunk, group: Value, blocks: tuple[Value, Value]) -> None:
-    """M of a chunk for some blocks of a group's features, point by point."""
+    """M of a chunk for some blocks of a group's features: point by point, or, where weights are transformed here, as these come."""
     vector = e.vector(SCALARS[code.total])
-    element = vector.bytes // vector.lanes
+    element, width = vector.bytes // vector.lanes, vector.bytes * code.vectors
     first, last = blocks
+
+    def products(point: Value, block: Value, c: Value, weights: Value, following: Value) -> None:
+        """The sums of one point over a block of channels from c on."""
+        count = e.least(a["block"], a["channels"] - c)
+        values = a["scratch"] + a["values"] + point * a["v_point"] + (group * a["channels"] + c) * element
+        goal = a["scratch"] + a["products"] + (block - first) * a["m_block"] + point * width
+        with e.loop(0, chunk.tiles, code.tiles) as tile:
+            ahead = following + tile // code.tiles * count * a["ahead"]
+            _tile(e, code, a, (values, weights, goal, ahead), (tile, chunk.tiles, count), c)
+
+    if code.packs:
+        transformed = a["scratch"] + a["transformed"]
+        with e.loop(first, last) as block, e.loop(0, a["channels"], a["block"]) as c:
+            _transform(e, code, a, group, block, c)
+            with e.loop(0, code.points) as point:
+                weights = transformed + point * a["step"]
+                products(point, block, c, weights, weights)
+        return
     with e.loop(0, code.points) as point, e.loop(first, last) as block:
         number = (group * a["blocks_f"] + block) * code.points + point
         weights = a["w"] + number * a["step"]
         more = e.compare("slt", block + 1, last)
         following = weights + e.select(more, a["step"] * code.points, a["step"] * ((first + 1 - last) * code.points + 1))
-        values = a["scratch"] + a["values"] + point * a["v_point"] + group * a["channels"] * element
-        goal = a["scratch"] + a["products"] + (block - first) * a["m_block"] + point * (vector.bytes * code.vectors)
         with e.loop(0, a["channels"], a["block"]) as c:
-            count = e.least(a["block"], a["channels"] - c)
-            done = c * (vector.bytes * code.vectors)
-            with e.loop(0, chunk.tiles, code.tiles) as tile:
-                ahead = following + done + tile // code.tiles * count * a["ahead"]
-                _tile(e, code, a, (values + c * element, weights + done, goal, ahead), (tile, chunk.tiles, count), c)
+            products(point, block, c, weights + c * width, following + c * width)
+
+
+def _transform(e: Emitter, code: WinogradCode, a: Arguments, group: Value, block: Value, c: Value) -> None:
+    """The transformed weights of a block of features and a block of channels, which divides all channels."""
+    vector = e.vector(SCALARS[code.total])
+    f = block * (vector.lanes * code.vectors)
+    source = a["w"] + group * a["ws_g"] + f * a["ws_f"] + c * a["ws_c"]
+    pointers = source, a["scratch"] + a["packed"], a["scratch"] + a["transformed"]
+    weights = WeightsCode(code.total, code.sizes, code.packs)
+    order_and_transform(e, weights, a, pointers, a["count_f"] - f, vector.bytes * code.vectors)
 
 
 def _tile(

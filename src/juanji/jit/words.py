@@ -6,7 +6,7 @@ what those before it leave: 24 digits are three times 8, so that nothing is left
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from juanji.jit.emit import Emitter, Type, Value
 
@@ -17,31 +17,38 @@ def words(e: Emitter, numbers: Sequence[Value], parts: int) -> list[Value]:
     """In each lane the numbers of all vectors side by side, a vector for each part: two of floats, else as many as fill a word."""
     if not numbers[0].type.floating:
         return [_side_by_side(e, numbers)]
-    return _cut(e, numbers, parts, lambda even, odd: e.arith("or", e.arith("lshr", even, e.const(even.type, 16)), _upper(e, odd)))
+    return [joined(e, even, odd) for even, odd in zip(*(cut(e, number, parts) for number in numbers), strict=True)]
 
 
 def rows(e: Emitter, numbers: Sequence[Value], parts: int) -> list[Value]:
     """The parts of two vectors of floats that follow each other, each of them one vector."""
 
-    def joined(low: Value, high: Value) -> Value:
+    def behind(low: Value, high: Value) -> Value:
+        short = Type("i16", 2 * low.type.lanes)
         first, second = (e.emit(short, f"bitcast {number} to {short}") for number in (low, high))
         return e.shuffle(first, second, range(1, 2 * short.lanes, 2))
 
-    short = Type("i16", 2 * numbers[0].type.lanes)
-    return _cut(e, numbers, parts, joined)
+    return [behind(low, high) for low, high in zip(*(cut(e, number, parts) for number in numbers), strict=True)]
 
 
-def _cut(e: Emitter, numbers: Sequence[Value], parts: int, join: Callable[[Value, Value], Value]) -> list[Value]:
-    """The upper halves of each part of a pair of numbers, joined. Half a unit is added and what is below one cut off."""
-    found, left = [], list(numbers)
+def cut(e: Emitter, number: Value, parts: int) -> list[Value]:
+    """The parts of a vector of floats, each in the upper halves of a vector of words, in whose lower halves anything may stand.
+
+    Half a unit is added to a part, and what is below one cut off.
+    """
+    found = list[Value]()
     for part in range(parts):
-        bits = [e.convert("bitcast", number, "i32") for number in left]
+        bits = e.convert("bitcast", number, "i32")
         if part < parts - 1:
-            bits = [e.arith("add", number, e.const(number.type, 0x8000)) for number in bits]
-            near = [e.convert("bitcast", _upper(e, number), "f32") for number in bits]
-            left = [e.arith("fsub", number, taken) for number, taken in zip(left, near, strict=True)]
-        found.append(join(bits[0], bits[1]))
+            bits = e.arith("add", bits, e.const(bits.type, 0x8000))
+            number = e.arith("fsub", number, e.convert("bitcast", _upper(e, bits), "f32"))
+        found.append(bits)
     return found
+
+
+def joined(e: Emitter, even: Value, odd: Value) -> Value:
+    """The upper halves of two vectors of words side by side."""
+    return e.arith("or", e.arith("lshr", even, e.const(even.type, 16)), _upper(e, odd))
 
 
 def _upper(e: Emitter, bits: Value) -> Value:

@@ -12,13 +12,14 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from juanji import elementwise
 from juanji.nn.operator import Array
-from juanji.planner import Bound, Plan, plan_for
+from juanji.planner import plan_for
+from juanji.plans import Bound, Plan
 from juanji.pooling import planned
 from juanji.run import Ready
 from juanji.spec import Convolution, span
 from juanji.windows import Sliding
 
-BY_ROWS = ("direct", "matrix")
+BY_ROWS = ("direct", "matrix", "dot_product")
 
 
 class Reach(NamedTuple):
