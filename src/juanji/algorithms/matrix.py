@@ -69,6 +69,7 @@ EXPOSED = 0.15  # per accumulator, of the shorter of products and stores: the mo
 COPY, TURN, CUT = 6.5, 9.5, 3.0  # per row of a tile that a panel gets; and for each part that is turned, that it is cut into
 PLANE, JOIN = 15.0, 4.0  # to begin a plane of a line that is unfolded; per vector of words and part
 FAR_STORE = 0.2  # per byte of outputs of few channels, at the same time as products, where they take half of the second cache
+FAR_ROW = 14.0  # to begin a row of these in a plane
 PREPARING, PREPARING_CALL = 0.7, 2e4  # per weight and part, and to begin
 
 
@@ -267,7 +268,7 @@ def _store(problem: Problem, schedule: Matrix, where: Layout) -> float:
     if where.planar == problem.last:
         return vectors * TURNED + far
     if where.planar:
-        return stored * (STORE / ROWS + ROW / (rows * ROWS)) + far
+        return stored * (STORE / ROWS + (FAR_ROW if far else ROW) / (rows * ROWS)) + far
     return vectors * STORE + ROW + (PARTIAL if problem.features < ROWS else 0.0)
 
 
