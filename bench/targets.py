@@ -70,7 +70,7 @@ CAUSES: dict[str, str] = {
     "float64": "1×1 to 64 features: 70 to 91% of the limit, the input is read from memory while it is multiplied",
     "1-D": "depthwise: channels-last, neighbours of a window lie 2 KB apart and share two sets of the first cache",
     "3-D": "depthwise in three axes: nine lines to each row of outputs, which no tile keeps for the next outer place",
-    "dilated, grouped, edges": "groups of 16 channels fill one vector, so that few sums share a load",
+    "dilated, grouped, edges": "groups of 16 channels: laying out, cutting and joining their lines takes as long as their products",
     "bfloat16": "1×1 to 64 features: joining planes in words takes longer than the products; depthwise: rounding takes as long as the sums",
     "bfloat16, ResNet-50": "channels-first: joining planes in words takes as long as the products of few features",
     "large kernels": "depthwise, channels-first: rows of 14 fill 14 of 16 lanes, in all of which columns of padding are multiplied",

@@ -29,6 +29,8 @@ from juanji.nn.operator import Array, Run, Shape
 from juanji.nn.pools import AvgPool, GlobalPool, LpPool, MaxPool
 from juanji.pooling import planned
 
+APART, TURNED = 5e-6, 1e-9  # seconds of a step of NumPy's between kernels that would be one call without it; of an element that it turns
+
 Action = Callable[[Sequence[Array], Array], Any]
 Preparation = Callable[[Sequence[Array], Array], Callable[[], Any]]
 
@@ -37,7 +39,7 @@ class Step(NamedTuple):
     """What a stage does: run(inputs, output). in_place: the output may be the first input's memory; view: it is, untouched.
 
     prepare: from inputs and an output that stay where they are to a call with little left to do, where there is a shorter way than `run`.
-    rows: how to compute a few rows of it, where that can be done.
+    rows: how to compute a few rows of it, where that can be done. own: seconds that it is expected to take, where no plan says that.
     """
 
     run: Action
@@ -46,6 +48,7 @@ class Step(NamedTuple):
     plan: Any = None
     prepare: Preparation | None = None
     rows: ByRows | None = None
+    own: float = 0.0
 
     @classmethod
     def prepared(cls, prepare: Preparation, *, in_place: bool = False, plan: Any = None, rows: ByRows | None = None) -> Step:
@@ -58,8 +61,8 @@ class Step(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """What its plan expects, on one core; 0 if it has none."""
-        found = getattr(self.plan, "seconds", 0.0)
+        """What it is expected to take on one core; 0 where nobody knows."""
+        found = getattr(self.plan, "seconds", self.own)
         return float(found)
 
 
@@ -95,7 +98,8 @@ def step(stage: Stage, shapes: Sequence[Shape], made: Shape, layout: str, dtype:
         case Flatten() | Reshape() if not last or len(shapes[0]) < 3:
             return Step(lambda inputs, y: np.copyto(y, inputs[0].reshape(y.shape)), in_place=True, view=True)
         case Flatten():
-            return Step(lambda inputs, y: np.copyto(y.reshape(shapes[0]), canonical(inputs[0], layout)))
+            turning = APART + TURNED * math.prod(shapes[0])
+            return Step(lambda inputs, y: np.copyto(y.reshape(shapes[0]), canonical(inputs[0], layout)), own=turning)
         case Constant():
             return Step(_fixed(np.ascontiguousarray(laid(stage.arrays["value"], layout))))
         case Concatenate() if not last or len(shapes[0]) > 2:
