@@ -64,7 +64,7 @@ ALONE = "weights that are used once: turning those that lie along the sum takes 
 CUTTING = "1×1 to 64 features: reading the input and cutting it into three parts takes longer than the products"
 CAUSES: dict[str, str] = {
     **dict.fromkeys(("dense, batch 8", "ResNet-50", "float32, matrix unit"), CUTTING),
-    "3x3, direct": "84 to 97% of the limit",
+    "3x3, direct": "92 to 97% of the limit",
     "depthwise": "large planes: reading a panel from memory and computing from it take turns",
     "few channels": "with a stride each line is parted into phases; otherwise 79 to 94% of the limit",
     "float64": "1×1 to 64 features: 70 to 91% of the limit, the input is read from memory while it is multiplied",

@@ -361,7 +361,7 @@ def test_without_instructions_it_refuses(monkeypatch: pytest.MonkeyPatch) -> Non
     ("arguments", "reason"),
     [
         ({"gradient": "weight"}, "no gradients of weights"),
-        ({"dtype": "float32"}, "no dot products of float32"),
+        ({"dtype": "float32"}, "not float32"),
         ({"dtype": "uint16"}, "no dot products of uint16"),
         ({"dtype": "bfloat16", "boundary": ("constant", 0.1)}, "constants outside"),
         ({"dtype": "int8", "out_dtype": "float64"}, "it writes no float64"),
