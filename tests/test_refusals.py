@@ -179,3 +179,27 @@ def test_the_first_sum_that_does_not_fit_is_named(produces: str) -> None:
     refused(ArgumentError, call, f"sum at {place} does not fit out_dtype (=int8)", "overflow is 'raise'")
     for array, before in zip((x, w, dy), kept, strict=True):
         np.testing.assert_array_equal(array, before)
+
+
+@pytest.mark.parametrize("sharing", ["shared", "tiled", "local"])
+@pytest.mark.parametrize("boundary", ["edge", "reflect"])
+def test_sums_are_whole_before_they_are_asked_whether_they_fit(boundary: str, sharing: str) -> None:
+    """Gradients of borders are folded back, in parts that need not fit."""
+    rng = np.random.default_rng(0)
+    w = rng.integers(-(2**20), 2**20, (3, 2, 3, 3)).astype(np.int32)  # sums beyond what floats carry
+    w = np.broadcast_to(w, ({"shared": (), "tiled": (2, 2), "local": (5, 5)}[sharing]) + w.shape)
+    dy = rng.integers(-(2**30), 2**30, (1, 3, 5, 5)).astype(np.int32)
+    given: dict[str, Any] = {"padding": 1, "boundary": boundary, "sharing": sharing}
+    sums = jj.conv_grad_input(dy, w, (1, 2, 5, 5), **given)
+    place = tuple(int(i) for i in np.unravel_index(int(np.argmax((sums < 0) | (sums > 255))), sums.shape))
+    given |= {"out_dtype": "uint8", "overflow": "raise"}
+    refused(ArgumentError, lambda: jj.conv_grad_input(dy, w, (1, 2, 5, 5), **given), f"sum at {place} does not fit")
+    small = jj.conv_grad_input(np.ones_like(dy), np.ones_like(w), (1, 2, 5, 5), **given)
+    assert small.dtype == np.uint8
+    assert small.min() > 0
+
+
+def test_sums_of_floats_that_do_not_fit_are_named() -> None:
+    x, w = np.ones((1, 1, 1, 3), bool), np.full((1, 1, 1, 1), 300.0)
+    refused(ArgumentError, lambda: jj.conv(x, w, out_dtype="uint8", overflow="raise"), "sum at (0, 0, 0, 0) does not fit")
+    assert jj.conv(x, w / 3, out_dtype="uint8", overflow="raise").tolist() == [[[[100, 100, 100]]]]

@@ -172,7 +172,7 @@ def carriers_of(spec: Convolution, produces: str = "y", /, **most: int) -> tuple
     (('float64', 'int32'), ('float32',))
     """
     found = carrier_of(spec, produces, **most)
-    return (found, "int32") if found == "float64" and bound(spec, produces, **most) < 2**31 else (found,)
+    return (found, "int32") if spec.dtypes.sum == "int64" and found == "float64" and bound(spec, produces, **most) < 2**31 else (found,)
 
 
 def in_words(integers: Array, dtype: str) -> Array:

@@ -175,8 +175,9 @@ def grad_input(
     finished = (not strips or of.x == of.sum) and (plain or not (strips or bare))
     epilogue = spec.epilogue if finished else NO_EPILOGUE
     dtypes = Dtypes(of.y, of.w, of.sum, of.x if finished else of.sum)
+    overflow = spec.overflow if finished else "saturate"  # sums fit their own type; what becomes of them is decided once they are whole
     pieces = ((p.contraction, p.region) for p in found if p.contraction is not None)
-    problems = [Problem(piece, dtypes, epilogue, machine, region, spec.overflow) for piece, region in pieces]
+    problems = [Problem(piece, dtypes, epilogue, machine, region, overflow) for piece, region in pieces]
     return Work(
         tuple(join(problems) if join else map(job, problems)),
         dtypes.y,
