@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import adjoints
+import juanji as jj
 from compiled import assert_agrees, planned, schedules
 from juanji import machine as machines
 from juanji.algorithms import direct
@@ -137,3 +139,15 @@ def test_what_large_kernels_leave_out_shows_in_no_bit(name: str, layout: str) ->
 def words(y: Array) -> Array:
     """The bits of numbers, one pattern for all that are none."""
     return np.where(np.isnan(y), np.float32(np.nan), y).view(np.uint32)
+
+
+@pytest.mark.parametrize("group", [1, 2, 4])
+@pytest.mark.parametrize("dtype", ["int64", "int32", "int8"])
+def test_elements_longer_than_sums_meet_zeros_outside(dtype: str, group: int) -> None:
+    """Sixteen numbers of 64 bits are as long as two vectors of the sums that carry them."""
+    rng = np.random.default_rng(0)
+    x, w = rng.integers(-9, 9, (2, 5, 6, 16)).astype(dtype), rng.integers(-9, 9, (3, 3, group, 16)).astype(dtype)
+    arguments: dict[str, Any] = {"padding": 1, "groups": 16 // group, "layout": "channels_last", "algorithm": "direct"}
+    wide = x.astype(np.float64), w.astype(np.float64)
+    np.testing.assert_array_equal(jj.conv(x, w, **arguments), jj.conv(*wide, **arguments))
+    np.testing.assert_array_equal(jj.conv_grad_input(x, w, x.shape, **arguments), jj.conv_grad_input(*wide, x.shape, **arguments))

@@ -80,8 +80,10 @@ def emit_depthwise(code: DepthwiseCode, target: Target) -> str:
     vector = e.vector(total.scalar)
     with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
         a = Arguments(e, row, code.names)
-        outside = e.stack(vector)
-        e.store(e.splat(e.load(total, a["constants"] + a["outside"]), vector.lanes), outside)
+        wide = max(Type(SCALARS[code.x]).bytes // total.bytes, 1)  # vectors of sums that as many elements of the input are as long as
+        outside = e.stack(vector, wide)
+        for i in range(wide):
+            e.store(e.splat(e.load(total, a["constants"] + a["outside"]), vector.lanes), outside + i * vector.bytes)
         with each_item(e, a) as item:
             _item(e, code, a, item, outside)
     return e.text()
