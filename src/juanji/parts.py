@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy.typing as npt
 
@@ -20,6 +20,7 @@ from juanji.run import THREAD_CYCLES, Ready, longest_share, slice_length, worker
 from juanji.run import threads as as_many
 
 Array = npt.NDArray[Any]
+T = TypeVar("T")
 
 X, Y = HEAD.index("x"), HEAD.index("y")
 LEAST_SHARED = 2 * THREAD_CYCLES  # work of which two threads have enough each
@@ -28,7 +29,7 @@ ITEM_CYCLES = 50e3  # that an item made for many threads has at least
 SPLITS = (1, 2, 3, 4, 6, 8)  # items of a thread, in which work may be cut
 EVEN = 1.03  # by which the largest share may exceed the mean, and by which another must be smaller to be worth more items
 FEW_BYTES = 1 << 16  # of weights that one thread packs sooner than two
-MOST_ROWS = 64  # rows of arguments that a part keeps, one for each way an input may lie
+MOST_ENTRIES = 64  # that a kernel keeps, one for each way in which its input may lie
 
 
 class Operands(NamedTuple):
@@ -39,9 +40,25 @@ class Operands(NamedTuple):
     bias: Array | None
 
 
-def packing(w: Array, threads: int | None) -> AbstractContextManager[None]:
-    """The threads that put weights in order: those that are asked for, where there are enough weights for them."""
-    return nullcontext() if threads is None or w.nbytes < FEW_BYTES else as_many(threads)
+def in_order(pack: Callable[[Array], T], w: Array, threads: int | None) -> T:
+    """What `pack` makes of weights, on the threads that are asked for where there are enough weights for them."""
+    if threads is None or w.nbytes < FEW_BYTES:
+        return pack(w)
+    with as_many(threads):
+        return pack(w)
+
+
+class Entries(dict[tuple[int, ...], Entry]):
+    """A kernel with its arguments for each way in which its input may lie, by the strides of these."""
+
+    def new(self, x: Array, make: Callable[[tuple[int, ...]], Entry]) -> Entry:
+        """The one for an input that lies as x does, made from strides in bytes; kept unless there are many."""
+        # An axis of one element may have any stride; the one of a close array is what the addresses are reckoned with.
+        close = contiguous_strides(x.shape, x.itemsize)
+        entry = make(tuple(c if length == 1 else s for length, s, c in zip(x.shape, x.strides, close, strict=True)))
+        if len(self) < MOST_ENTRIES:
+            self[x.strides] = entry
+        return entry
 
 
 class Part:
@@ -50,15 +67,12 @@ class Part:
     def __init__(self, schedule: Any, cycles: float, job: Job, target: Target):
         self.schedule, self.cycles, self.job, self.target = schedule, cycles, job, target
         self.program = job.program(schedule)
-        self._entries: dict[tuple[int, ...], Entry] = {}
+        self._entries = Entries()
         self._finer: dict[int, Part] = {}
 
     def pack(self, w: Array, bias: Array | None, threads: int | None) -> Operands:
         """Weights and biases in the program's order."""
-        if threads is None or w.nbytes < FEW_BYTES:  # as in `packing`, but a context takes half a microsecond
-            return self.packed(self.program.pack_weights(w), bias)
-        with as_many(threads):
-            return self.packed(self.program.pack_weights(w), bias)
+        return self.packed(in_order(self.program.pack_weights, w, threads), bias)
 
     def packed(self, w: Array, bias: Array | None) -> Operands:
         """The same of weights that are in order."""
@@ -106,24 +120,18 @@ class Part:
     def run(self, x: Array, operands: Operands, y: Array, threads: int | None) -> None:
         """Run the program that the operands are for on an input as it lies and the array that it writes."""
         part = operands.part if self.cycles < LEAST_SHARED else operands.part.for_threads(threads)
-        entry = part._entries.get(x.strides) or part._new_entry(x)
+        entry = part._entries.get(x.strides) or part._entries.new(x, part._entry)
         entry(x, operands.w, operands.bias, y, threads)
 
     def ready(self, x: Array, operands: Operands, y: Array, threads: int | None) -> Ready:
         """`run` for arrays that stay where they are, with nothing left to look up; not for two threads at a time."""
         part = operands.part.for_threads(threads)
-        entry, program = part._entries.get(x.strides) or part._new_entry(x), part.program
+        entry, program = part._entries.get(x.strides) or part._entries.new(x, part._entry), part.program
         row = entry.filled(x, operands.w, operands.bias, y)
         return Ready(part.code, row, program.items, program.scratch, self.cycles, threads, (x, operands, y, program.tables))
 
-    def _new_entry(self, x: Array) -> Entry:
-        # An axis of one element may have any stride; the one of a close array is what the addresses are reckoned with.
-        close = contiguous_strides(x.shape, x.itemsize)
-        strides = tuple(c if length == 1 else s for length, s, c in zip(x.shape, x.strides, close, strict=True))
+    def _entry(self, strides: tuple[int, ...]) -> Entry:
         program = self.program
         row = program.row(strides)
         row[X], row[Y] = program.x_start(strides), program.y_start
-        entry = Entry(self.code, row, program.items, program.scratch, self.cycles)
-        if len(self._entries) < MOST_ROWS:
-            self._entries[x.strides] = entry
-        return entry
+        return Entry(self.code, row, program.items, program.scratch, self.cycles)

@@ -23,7 +23,7 @@ from juanji.jit.program import Program
 from juanji.jit.store import Code
 from juanji.kept import kept
 from juanji.machine import Machine
-from juanji.parts import Operands, Part, packing
+from juanji.parts import Operands, Part, in_order
 from juanji.run import workers
 from juanji.spec import Convolution
 from juanji.winners import Winner
@@ -202,8 +202,7 @@ class Plan:
         self._check_bias(bias)
         inside = bias if self.work.finished else None
         if self._dealing is not None:
-            with packing(w, threads):
-                packed = self._dealing(w)
+            packed = in_order(self._dealing, w, threads)
             return tuple([part.packed(own, inside) for part, own in zip(self.parts, packed, strict=True)]), bias
         return tuple([(part.once if once else part).pack(w, inside, threads) for part in self.parts]), bias
 

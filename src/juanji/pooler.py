@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from juanji import machine as machines
 from juanji.algorithms.pooling import Kernel, Reduction, reduction, scatter
-from juanji.algorithms.problem import contiguous_strides
 from juanji.convolution import compute
 from juanji.describe import array_of, describe
 from juanji.entry import Entry
@@ -31,6 +30,7 @@ from juanji.jit.memory import apart, empty_aligned
 from juanji.jit.store import Code
 from juanji.kept import kept
 from juanji.machine import Machine
+from juanji.parts import Entries
 from juanji.run import Ready
 from juanji.spec import Convolution
 from juanji.windows import Pooling, Sliding
@@ -43,7 +43,6 @@ NAMES = {np.dtype(name): name for name in (*WHOLE, *FLOATS)}  # NumPy takes a mi
 FETCHED, FETCHED_FROM_MEMORY = 7.0, 20.0  # taps of a window, up to which its error is better fetched than sent
 CLEARED = 0.4  # the same for each element of an error's share, which is cleared before errors are sent
 MOST_MEETING = 4  # windows at an element, up to which few of neighbouring errors have the same place
-MOST_ROWS = 64  # rows of arguments that a kernel keeps, one for each way an input may lie
 
 
 # Plans -------------------------------------------------------------------------------------------------------------------
@@ -54,7 +53,7 @@ class Reducer:
 
     def __init__(self, work: Reduction, machine: Machine):
         self.kernel, self.target = reduction(work, machine), machine.target
-        self._entries: dict[tuple[int, ...], Entry] = {}
+        self._entries = Entries()
 
     @kept
     def code(self) -> Code:
@@ -68,7 +67,7 @@ class Reducer:
         kernel = self.kernel
         if not kernel.fits(x):
             x = np.ascontiguousarray(x)
-        entry = self._entries.get(x.strides) or self._new_entry(x)
+        entry = self._entries.get(x.strides) or self._entries.new(x, self._entry)
         if kernel.code.matched and places is not None:
             _run_checked(entry, kernel, x, places, y, threads)
         else:
@@ -76,16 +75,12 @@ class Reducer:
 
     def ready(self, x: Array, y: Array, places: Array | None, threads: int | None) -> Ready:
         """The call on arrays that stay where they are, of which x fits; not for two threads at a time."""
-        kernel, entry = self.kernel, self._entries.get(x.strides) or self._new_entry(x)
+        kernel, entry = self.kernel, self._entries.get(x.strides) or self._entries.new(x, self._entry)
         row = entry.filled(x, places, None, y)
         return Ready(self.code, row, kernel.items, kernel.scratch, kernel.cycles, threads, (x, y, places, kernel))
 
-    def _new_entry(self, x: Array) -> Entry:
-        close = contiguous_strides(x.shape, x.itemsize)  # an axis of one element may have any stride
-        entry = self.kernel.entry(self.code, tuple(c if length == 1 else s for length, s, c in zip(x.shape, x.strides, close, strict=True)))
-        if len(self._entries) < MOST_ROWS:
-            self._entries[x.strides] = entry
-        return entry
+    def _entry(self, strides: tuple[int, ...]) -> Entry:
+        return self.kernel.entry(self.code, strides)
 
 
 class Pooler:
