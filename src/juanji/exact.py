@@ -10,6 +10,8 @@ it (`carriers_of`). Element types alone give a bound that holds for all arrays o
 smaller one, often small enough for float32. A carrier's own overflow does no harm where the result is wanted modulo 2^64 or less: sums
 that wrap need no more than int64, unless an activation has to know their sign.
 
+Integers that fit a narrower type than that of their array may be read as such: bytes are what dot products and the matrix unit multiply.
+
 What does not fit the output's type is the emitted code's business (`jit.elements.finish`), save overflow="raise": the saturated
 result shows where a sum may have been lost (`doubtful`); only then does a second kernel flag those that were (`refuse`).
 """
@@ -26,12 +28,13 @@ import numpy.typing as npt
 
 from juanji.boundary import index_map
 from juanji.errors import ArgumentError
-from juanji.spec import WORDS, Convolution, span
+from juanji.spec import WORDS, Convolution, itemsize, span
 
 Array = npt.NDArray[Any]
 
 SIGNED = ("int8", "int16", "int32", "int64")
 UNSIGNED = ("bool", "uint8", "uint16", "uint32", "uint64")
+NARROW = ("int8", "uint8", "int16")  # what instructions sum products of
 CARRIERS = {"float32": 2**24, "float64": 2**53, "int64": 2**63 - 1, "int128": 2**127 - 1, "int256": 2**255 - 1}  # fastest first
 
 
@@ -63,15 +66,35 @@ def limits(dtype: str) -> tuple[int, int]:
     return int(info.min), int(info.max)
 
 
+def extent(array: Array) -> tuple[int, int]:
+    """The least and the largest of an array of integers, or 0 and 0: two passes over it that NumPy makes at the speed of memory.
+
+    >>> extent(np.array([-128, 5], np.int8))
+    (-128, 5)
+    """
+    return (int(array.min()), int(array.max())) if array.size else (0, 0)
+
+
 def magnitude(array: Array) -> int:
-    """The largest absolute value of an array of integers: two passes over it that NumPy makes at the speed of memory.
+    """The largest absolute value of an array of integers.
 
     >>> magnitude(np.array([-128, 5], np.int8))
     128
     """
-    if not array.size:
-        return 0
-    return max(abs(int(array.max())), abs(int(array.min())))
+    return max(map(abs, extent(array)))
+
+
+def narrowest(dtype: str, least: int, most: int) -> str:
+    """The type of `NARROW` that takes fewer bytes than a type and holds all integers from the least to the most; else that type itself.
+
+    >>> narrowest("int64", -3, 127), narrowest("int32", 0, 255), narrowest("uint16", 0, 256), narrowest("uint8", 0, 1)
+    ('int8', 'uint8', 'uint16', 'uint8')
+    """
+    for name in NARROW:
+        low, high = limits(name)
+        if low <= least and most <= high and itemsize(name) < itemsize(dtype):
+            return name
+    return dtype
 
 
 @lru_cache(maxsize=1024)

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from juanji.jit.emit import I64, PTR, Emitter, Value
+from juanji.jit.ieee import ieee_mode
+from juanji.jit.target import Target
 
 HEAD = ("x", "w", "bias", "y", "scratch", "begin", "end", "behind")
 Row = ctypes.Array[ctypes.c_int64]
@@ -28,6 +30,13 @@ class Arguments:
 
     def __getitem__(self, name: str) -> Value:
         return self.values[name]
+
+
+@contextmanager
+def kernel(e: Emitter, target: Target, names: Sequence[str]) -> Iterator[Arguments]:
+    """The function that runs some items of a call, with arithmetic as IEEE says: its arguments."""
+    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
+        yield Arguments(e, row, names)
 
 
 @contextmanager

@@ -20,10 +20,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from juanji.jit.arguments import Arguments
+from juanji.jit.arguments import Arguments, each_item, kernel
 from juanji.jit.elements import multiply_add, plus, read
 from juanji.jit.emit import PTR, Emitter, Int, Value
-from juanji.jit.passes import PassCode, Strip, emit_passes
+from juanji.jit.passes import PassCode, Strip
 from juanji.jit.target import Target
 
 VECTORS = 4  # at a time
@@ -49,7 +49,10 @@ class BoxCode(PassCode):
 
 def emit_box(code: BoxCode, target: Target) -> str:
     """The IR of one kernel."""
-    return emit_passes(code, target, lambda e, a, item: _Box(e, code, a, item).emit())
+    e = Emitter(target.vector_bits, target.masks)
+    with kernel(e, target, code.names) as a, each_item(e, a) as item:
+        _Box(e, code, a, item).emit()
+    return e.text()
 
 
 class _Box(Strip):

@@ -27,12 +27,11 @@ from functools import partial
 
 from juanji.exact import Narrowing
 from juanji.jit import dot_products
-from juanji.jit.arguments import HEAD, Arguments, each_item
+from juanji.jit.arguments import HEAD, Arguments, each_item, kernel
 from juanji.jit.chunks import chunk_behind, chunk_of
 from juanji.jit.coming import Ask, Behind, Beside, Load, asking, in_order, putting_in_order
 from juanji.jit.elements import SCALARS, finish, multiply_add, of_group, plus, transpose
 from juanji.jit.emit import I64, LINE, PTR, Emitter, Int, Type, Value, Var
-from juanji.jit.ieee import ieee_mode
 from juanji.jit.pack import BLOCK_ARGUMENTS, PackCode, pack_run
 from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler, outer_step, pixel_filler, transposing_filler
 from juanji.jit.target import Target
@@ -85,8 +84,7 @@ def emit_channel(code: ChannelCode, target: Target) -> str:
     """The IR of one kernel."""
     e = Emitter(target.vector_bits, target.masks)
     total = SCALARS[code.total]
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
+    with kernel(e, target, code.names) as a:
         held = chunk_behind(e, a, a["splits"])  # whose panel is filled: the shares of the features of one chunk follow each other
         with each_item(e, a) as item:
             _item(e, code, a, item, held)

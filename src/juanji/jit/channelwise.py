@@ -17,10 +17,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.arguments import HEAD, Arguments, kernel
 from juanji.jit.elements import SCALARS, across, finish, read
-from juanji.jit.emit import PTR, Emitter, Type, Value, Var
-from juanji.jit.ieee import ieee_mode
+from juanji.jit.emit import Emitter, Type, Value, Var
 from juanji.jit.target import Target
 
 UNROLLED = 4  # vectors of a round of the loop, each with sums of its own: enough to hide the latency of an addition
@@ -190,15 +189,13 @@ def _sized(e: Emitter, number: Value, scalar: str) -> Value:
 def emit_channelwise(code: ChannelwiseCode, target: Target) -> str:
     """The IR of one kernel."""
     e = Emitter(target.vector_bits, target.masks)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
-        with e.loop(a["begin"], a["end"]) as item:
-            image, channel = e.divide(item, a["channels"]) if code.kind in OF_ROWS else (e.integer(0), item)
-            names = NUMBERS[code.kind]
-            numbers = a["bias"] + channel * (len(names) * F64.bytes)
-            given = {name: e.load(F64, numbers + i * F64.bytes) for i, name in enumerate(names)}
-            for i, value in enumerate(_KINDS[code.kind](e, code, a, (image, channel), given)):
-                e.store(_sized(e, value, F64.scalar), a["map_found"] + (item * FOUND[code.kind] + i) * F64.bytes)
+    with kernel(e, target, code.names) as a, e.loop(a["begin"], a["end"]) as item:
+        image, channel = e.divide(item, a["channels"]) if code.kind in OF_ROWS else (e.integer(0), item)
+        names = NUMBERS[code.kind]
+        numbers = a["bias"] + channel * (len(names) * F64.bytes)
+        given = {name: e.load(F64, numbers + i * F64.bytes) for i, name in enumerate(names)}
+        for i, value in enumerate(_KINDS[code.kind](e, code, a, (image, channel), given)):
+            e.store(_sized(e, value, F64.scalar), a["map_found"] + (item * FOUND[code.kind] + i) * F64.bytes)
     return e.text()
 
 

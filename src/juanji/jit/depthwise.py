@@ -23,10 +23,9 @@ from functools import partial
 from typing import NamedTuple
 
 from juanji.exact import Narrowing
-from juanji.jit.arguments import HEAD, Arguments, each_item
+from juanji.jit.arguments import HEAD, Arguments, each_item, kernel
 from juanji.jit.elements import SCALARS, finish, multiply_add, of_group, read
-from juanji.jit.emit import PTR, Emitter, Int, Type, Value, Var
-from juanji.jit.ieee import ieee_mode
+from juanji.jit.emit import Emitter, Int, Type, Value, Var
 from juanji.jit.target import Target
 from juanji.jit.zeros import finite, leaving_out
 
@@ -78,8 +77,7 @@ def emit_depthwise(code: DepthwiseCode, target: Target) -> str:
     e = Emitter(target.vector_bits, target.masks)
     total = Type(SCALARS[code.total])
     vector = e.vector(total.scalar)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
+    with kernel(e, target, code.names) as a:
         wide = max(Type(SCALARS[code.x]).bytes // total.bytes, 1)  # vectors of sums that as many elements of the input are as long as
         outside = e.stack(vector, wide)
         for i in range(wide):

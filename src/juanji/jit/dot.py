@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.arguments import HEAD, Arguments, kernel
 from juanji.jit.channel import fill_panel
 from juanji.jit.elements import SCALARS, across, multiply_add, plus, read
-from juanji.jit.emit import I64, PTR, Emitter, Type, Value
-from juanji.jit.ieee import ieee_mode
+from juanji.jit.emit import I64, Emitter, Type, Value
 from juanji.jit.outer import chunk_place
 from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler
 from juanji.jit.target import Target
@@ -50,10 +49,8 @@ class DotCode:
 def emit_dot(code: DotCode, target: Target) -> str:
     """The IR of one kernel."""
     e = Emitter(target.vector_bits, target.masks)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
-        with e.loop(a["begin"], a["end"]) as item:
-            _item(e, code, a, item)
+    with kernel(e, target, code.names) as a, e.loop(a["begin"], a["end"]) as item:
+        _item(e, code, a, item)
     line_filler(e, Line(code.x, SCALARS[code.total], code.stride, True, code.axes), code.names)
     return e.text()
 

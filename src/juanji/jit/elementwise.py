@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from juanji.jit.activations import activate
-from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.arguments import HEAD, kernel
 from juanji.jit.elements import SCALARS
-from juanji.jit.emit import PTR, Emitter, Type, Value
-from juanji.jit.ieee import ieee_mode
+from juanji.jit.emit import Emitter, Type, Value
 from juanji.jit.target import Target
 
 OPERATIONS = {"add": "fadd", "multiply": "fmul"}
@@ -38,8 +37,7 @@ def emit_elementwise(code: ElementwiseCode, target: Target) -> str:
     e = Emitter(target.vector_bits, target.masks)
     scalar = Type(SCALARS[code.dtype])
     vector = e.vector(scalar.scalar)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
+    with kernel(e, target, code.names) as a:
         numbers = [e.load(scalar, a["map_numbers"] + i * scalar.bytes) for i in range(code.numbers)]
         wide = [e.splat(number, vector.lanes) for number in numbers]
         with e.loop(a["begin"], a["end"]) as item:

@@ -17,13 +17,12 @@ and rows (`map_line`) make one transform of both.
 
 from __future__ import annotations
 
-from juanji.jit.arguments import Arguments, each_item
+from juanji.jit.arguments import Arguments, each_item, kernel
 from juanji.jit.elements import SCALARS
 from juanji.jit.emit import I64, PTR, Emitter, Value
 from juanji.jit.fft_codes import FftCode
 from juanji.jit.fft_rows import source_rows, stored_rows
 from juanji.jit.fft_tile import Tile
-from juanji.jit.ieee import ieee_mode
 from juanji.jit.panels import Line, line_filler, outer_step
 from juanji.jit.target import Target
 
@@ -32,10 +31,8 @@ def emit_fft(code: FftCode, target: Target) -> str:
     """The IR of one kernel."""
     e = Emitter(target.vector_bits, target.masks)
     tile = Tile(e, code)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
-        with each_item(e, a) as item:
-            _item(tile, a, item)
+    with kernel(e, target, code.names) as a, each_item(e, a) as item:
+        _item(tile, a, item)
     tile.columns_in()
     tile.columns_out()
     if code.features:

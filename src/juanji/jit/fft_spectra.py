@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from juanji.jit.arguments import Arguments
+from juanji.jit.arguments import Arguments, kernel
 from juanji.jit.elements import read
-from juanji.jit.emit import I64, PTR, Emitter, Type, Value
+from juanji.jit.emit import I64, Emitter, Type, Value
 from juanji.jit.fft_codes import SpectraCode
 from juanji.jit.fft_tile import Forward
-from juanji.jit.ieee import ieee_mode
 from juanji.jit.target import Target
 
 
@@ -15,8 +14,7 @@ def emit_spectra(code: SpectraCode, target: Target) -> str:
     """The IR of one kernel: w to y. An item is a group and a block of features; features past the last one have zeros."""
     e = Emitter(target.vector_bits, target.masks)
     tile = Forward(e, code)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
+    with kernel(e, target, code.names) as a:
         f = a["scratch"] + a["at_f"]
         with e.loop(0, a["panel"], tile.vector.bytes) as at:
             e.store(e.zero(tile.vector), a["scratch"] + a["at_zeros"] + at, tile.size)

@@ -29,10 +29,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from juanji.jit.arguments import Arguments
+from juanji.jit.arguments import kernel
 from juanji.jit.elements import SCALARS, multiply_add, plus, read
 from juanji.jit.emit import I64, LINE, PTR, Emitter, Int, Type, Value, Var
-from juanji.jit.ieee import ieee_mode
 from juanji.jit.neighbours import await_outputs, each_stretch, gather_errors, gather_windows, store_outputs
 from juanji.jit.rows import Part, Rows, each_site_touching, own_part, put, touches
 from juanji.jit.target import Target
@@ -42,9 +41,9 @@ from juanji.jit.windows import WindowCode, WindowKernel, add_window, gather_abov
 def emit_local(code: WindowCode, target: Target) -> str:
     """The IR of one kernel."""
     e = Emitter(target.vector_bits, target.masks)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
+    with kernel(e, target, code.names) as a:
         types = code.x, code.w, code.y, code.total
-        k = WindowKernel(e, Arguments(e, row, code.names), *types, code.axes, code.channels_last, code.narrowing, code)
+        k = WindowKernel(e, a, *types, code.axes, code.channels_last, code.narrowing, code)
         with e.loop(k.a["begin"], k.a["end"]) as item:
             {"y": _forward, "x": _grad_input, "w": _grad_weight}[code.produces](k, item)
         if code.produces == "w":

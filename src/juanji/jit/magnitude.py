@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from juanji.exact import SATURATING
-from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.arguments import HEAD, kernel
 from juanji.jit.elements import SCALARS, finish, finish_line
-from juanji.jit.emit import PTR, Emitter, Type, Value
-from juanji.jit.ieee import ieee_mode
+from juanji.jit.emit import Emitter, Type, Value
 from juanji.jit.target import Target
 
 VECTORS = 4  # at a time: of floats, as many as make one of bytes
@@ -33,8 +32,7 @@ def emit_magnitude(code: MagnitudeCode, target: Target) -> str:
     scalar, out = Type(SCALARS[code.x]), Type(SCALARS[code.y])
     vector = e.vector(scalar.scalar)
     width = VECTORS * vector.lanes
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
+    with kernel(e, target, code.names) as a:
         with e.loop(a["begin"], a["end"]) as item:
             image, piece = e.divide(item, a["pieces"])
             first = piece * a["piece"]

@@ -26,10 +26,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from juanji.jit import tiles
-from juanji.jit.arguments import Arguments, each_item
+from juanji.jit.arguments import Arguments, each_item, kernel
 from juanji.jit.chunks import chunk_behind, chunk_of
 from juanji.jit.emit import I64, LINE, PTR, Emitter, Value, Var
-from juanji.jit.ieee import ieee_mode
 from juanji.jit.matrix_code import PAIRS, MatrixCode
 from juanji.jit.matrix_panels import emit_panel, fill_panel
 from juanji.jit.matrix_store import Leaving, Sums
@@ -39,8 +38,7 @@ from juanji.jit.target import Target
 def emit_matrix(code: MatrixCode, target: Target) -> str:
     """The IR of one kernel."""
     e = Emitter(target.vector_bits, target.masks)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
+    with kernel(e, target, code.names) as a:
         tiles.configure(e)
         held = chunk_behind(e, a, a["splits"])  # whose panel is filled: the shares of the features of one chunk follow each other
         with each_item(e, a) as item:

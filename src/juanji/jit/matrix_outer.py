@@ -18,10 +18,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from juanji.jit import tiles
-from juanji.jit.arguments import Arguments, each_item
+from juanji.jit.arguments import Arguments, each_item, kernel
 from juanji.jit.elements import plus
 from juanji.jit.emit import I1, I64, LINE, PTR, Emitter, Int, Type, Value
-from juanji.jit.ieee import ieee_mode
 from juanji.jit.matrix_outer_code import MatrixOuterCode
 from juanji.jit.matrix_outer_panels import PAIR, emit_panels, fill_planes, fill_words
 from juanji.jit.outer import chunk_place, store_weights
@@ -36,8 +35,7 @@ PAIRS = {1: ((0, 0),), 2: ((0, 0), (0, 1), (1, 1), (1, 0)), 3: ((2, 0), (1, 0), 
 def emit_matrix_outer(code: MatrixOuterCode, target: Target) -> str:
     """The IR of one kernel."""
     e = Emitter(target.vector_bits, target.masks)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
+    with kernel(e, target, code.names) as a:
         tiles.configure(e)
         waiting = Waiting(e, code, a)
         with each_item(e, a) as item:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from juanji.jit import tiles
-from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.arguments import HEAD, Arguments, kernel
 from juanji.jit.elements import transpose
-from juanji.jit.emit import I64, LINE, PTR, Emitter, Value
-from juanji.jit.ieee import ieee_mode
+from juanji.jit.emit import I64, LINE, Emitter, Value
 from juanji.jit.target import Target
 from juanji.jit.words import words
 
@@ -38,8 +37,7 @@ def emit_matrix_weights(code: MatrixWeightsCode, target: Target) -> str:
     """The IR of one kernel, from float32 w[item][row][feature] or, along the reduction, w[item][feature][step] to
     y[item][step][part][column][row of a tile][feature][neighbour]."""
     e = Emitter(target.vector_bits, target.masks)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
+    with kernel(e, target, code.names) as a:
         count = max(code.parts, 1) * code.columns
         with e.loop(a["begin"], a["end"]) as item, e.loop(0, a["steps"]) as step:
             source, goal = a["w"] + item * a["item"], a["y"] + (item * a["steps"] + step) * (count * tiles.TILE)

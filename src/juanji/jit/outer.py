@@ -19,11 +19,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from juanji.jit.arguments import HEAD, Arguments, each_item
+from juanji.jit.arguments import HEAD, Arguments, each_item, kernel
 from juanji.jit.channel import fill_panel, store_squares
 from juanji.jit.elements import SCALARS, multiply_add, of_group, plus, read, transpose
 from juanji.jit.emit import I64, PTR, Emitter, Type, Value
-from juanji.jit.ieee import ieee_mode
 from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler, pixel_filler, transposing_filler
 from juanji.jit.target import Target
 
@@ -63,10 +62,8 @@ class OuterCode:
 def emit_outer(code: OuterCode, target: Target) -> str:
     """The IR of one kernel."""
     e = Emitter(target.vector_bits, target.masks)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
-        with each_item(e, a) as item:
-            _item(e, code, a, item)
+    with kernel(e, target, code.names) as a, each_item(e, a) as item:
+        _item(e, code, a, item)
     if code.panel:
         line = Line(code.x, SCALARS[code.total], 1, True, code.axes)
         filler = line_filler if code.planar else transposing_filler if code.planar_x else pixel_filler

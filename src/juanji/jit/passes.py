@@ -11,12 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from juanji.exact import Narrowing
-from juanji.jit.arguments import HEAD, Arguments, each_item
+from juanji.jit.arguments import HEAD, Arguments
 from juanji.jit.elements import SCALARS, finish_line
 from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value
-from juanji.jit.ieee import ieee_mode
 from juanji.jit.panels import outer_step
-from juanji.jit.target import Target
 
 
 @dataclass(frozen=True)
@@ -41,16 +39,6 @@ class PassCode:
             *HEAD, "constants", "map_w", "size_w", "low_w", "map_h", *outer, "xs_n", "xs_h", "ys_n", "ys_h", "bands", "band", "out_h",
             "blocks_w", "block_w", "out_w", "whole", "taps_h", "taps_w", "outer", "line", "stage", "left", "at_stage", "stream",
         )  # fmt: skip
-
-
-def emit_passes(code: PassCode, target: Target, item: Callable[[Emitter, Arguments, Value], None]) -> str:
-    """The IR of one kernel; `item` emits an item of work."""
-    e = Emitter(target.vector_bits, target.masks)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
-        with each_item(e, a) as number:
-            item(e, a, number)
-    return e.text()
 
 
 class Strip:

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from juanji.exact import Narrowing
-from juanji.jit.arguments import HEAD, Arguments, each_item
+from juanji.jit.arguments import HEAD, Arguments, each_item, kernel
 from juanji.jit.elements import SCALARS, finish, multiply_add
-from juanji.jit.emit import PTR, Emitter, Type, Value, Var
-from juanji.jit.ieee import ieee_mode
+from juanji.jit.emit import Emitter, Type, Value, Var
 from juanji.jit.lanes import interleaved
 from juanji.jit.planes import clear_panel, fill_panel, panel_row
 from juanji.jit.target import Target
@@ -77,10 +76,8 @@ class PhasedCode:
 def emit_phased(code: PhasedCode, target: Target) -> str:
     """The IR of one kernel."""
     e = Emitter(target.vector_bits, target.masks)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
-        with each_item(e, a) as item:
-            _item(e, code, a, item)
+    with kernel(e, target, code.names) as a, each_item(e, a) as item:
+        _item(e, code, a, item)
     return e.text()
 
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from juanji.exact import Narrowing
-from juanji.jit.arguments import HEAD, Arguments, each_item
+from juanji.jit.arguments import HEAD, Arguments, each_item, kernel
 from juanji.jit.elements import SCALARS, finish, multiply_add, read, transpose
-from juanji.jit.emit import PTR, Emitter, Type, Value
-from juanji.jit.ieee import ieee_mode
+from juanji.jit.emit import Emitter, Type, Value
 from juanji.jit.lanes import interleaved
 from juanji.jit.target import Target
 
@@ -41,10 +40,8 @@ class PixelCode:
 def emit_pixels(code: PixelCode, target: Target) -> str:
     """The IR of one kernel."""
     e = Emitter(target.vector_bits, target.masks)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
-        with each_item(e, a) as item:
-            _item(e, code, a, item)
+    with kernel(e, target, code.names) as a, each_item(e, a) as item:
+        _item(e, code, a, item)
     return e.text()
 
 

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from juanji.exact import Narrowing
-from juanji.jit.arguments import HEAD, Arguments, each_item
+from juanji.jit.arguments import HEAD, Arguments, each_item, kernel
 from juanji.jit.elements import SCALARS, finish, multiply_add, read
-from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value, Var
-from juanji.jit.ieee import ieee_mode
+from juanji.jit.emit import I64, Emitter, Int, Type, Value, Var
 from juanji.jit.lanes import parted
 from juanji.jit.target import Target
 from juanji.jit.zeros import finite, leaving_out
@@ -65,10 +64,8 @@ class PlaneCode:
 def emit_planes(code: PlaneCode, target: Target) -> str:
     """The IR of one kernel."""
     e = Emitter(target.vector_bits, target.masks)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
-        with each_item(e, a) as item:
-            _item(e, code, a, item)
+    with kernel(e, target, code.names) as a, each_item(e, a) as item:
+        _item(e, code, a, item)
     return e.text()
 
 

@@ -15,10 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from juanji.jit.arguments import Arguments
+from juanji.jit.arguments import kernel
 from juanji.jit.elements import transpose
 from juanji.jit.emit import I1, I32, I64, PTR, Emitter, Type, Value, Var
-from juanji.jit.ieee import ieee_mode
 from juanji.jit.pooling_rows import Rows
 from juanji.jit.target import Target
 from juanji.jit.windowed import PLACES, SCALARS, Best, Output, PoolingCode, WindowLoop, greater, joined, neutral, read, strays, tell
@@ -29,8 +28,7 @@ BESIDE = 4  # planes that are one window each, reduced together: one alone waits
 def emit_pooling(code: PoolingCode, target: Target) -> str:
     """The IR of one kernel."""
     e = Emitter(target.vector_bits, target.masks)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
+    with kernel(e, target, code.names) as a:
         match code.lanes:
             case "channels":
                 run = _Channels(e, code, a).item

@@ -19,10 +19,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from juanji.exact import SIGNED
-from juanji.jit.arguments import Arguments
+from juanji.jit.arguments import Arguments, each_item, kernel
 from juanji.jit.elements import SCALARS, joined, multiply_add, resized, to_float
 from juanji.jit.emit import PTR, Emitter, Int, Type, Value
-from juanji.jit.passes import PassCode, Strip, emit_passes
+from juanji.jit.passes import PassCode, Strip
 from juanji.jit.target import Target
 
 VECTORS = 4  # of columns at a time
@@ -49,7 +49,10 @@ class RunningCode(PassCode):
 
 def emit_running(code: RunningCode, target: Target) -> str:
     """The IR of one kernel."""
-    return emit_passes(code, target, lambda e, a, item: _Running(e, code, a, item).emit())
+    e = Emitter(target.vector_bits, target.masks)
+    with kernel(e, target, code.names) as a, each_item(e, a) as item:
+        _Running(e, code, a, item).emit()
+    return e.text()
 
 
 class _Running(Strip):

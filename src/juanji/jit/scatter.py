@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from juanji.jit.arguments import HEAD, Arguments
-from juanji.jit.emit import I64, PTR, Emitter, Type, Value
-from juanji.jit.ieee import ieee_mode
+from juanji.jit.arguments import HEAD, Arguments, kernel
+from juanji.jit.emit import I64, Emitter, Type, Value
 from juanji.jit.target import Target
 from juanji.jit.windowed import PLACES, greater, strays, tell
 
@@ -41,19 +40,17 @@ class ScatterCode:
 def emit_scatter(code: ScatterCode, target: Target) -> str:
     """The IR of one kernel."""
     e = Emitter(target.vector_bits, target.masks)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
-        with e.loop(a["begin"], a["end"]) as item:
-            if code.last:
-                _channels(e, code, a, item)
-            else:
-                first = item * code.beside
-                whole = e.compare("sle", first + code.beside, a["planes"])
-                with e.when(whole):
-                    _planes(e, code, a, first, code.beside)
-                if code.beside > 1:
-                    with e.otherwise(whole), e.loop(first, a["planes"]) as plane:
-                        _planes(e, code, a, plane, 1)
+    with kernel(e, target, code.names) as a, e.loop(a["begin"], a["end"]) as item:
+        if code.last:
+            _channels(e, code, a, item)
+        else:
+            first = item * code.beside
+            whole = e.compare("sle", first + code.beside, a["planes"])
+            with e.when(whole):
+                _planes(e, code, a, first, code.beside)
+            if code.beside > 1:
+                with e.otherwise(whole), e.loop(first, a["planes"]) as plane:
+                    _planes(e, code, a, plane, 1)
     return e.text()
 
 

@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from juanji.jit.arguments import Arguments
+from juanji.jit.arguments import Arguments, each_item, kernel
 from juanji.jit.elements import multiply_add, read
 from juanji.jit.emit import I64, LINE, PTR, Emitter, Int, Value, Var
-from juanji.jit.passes import PassCode, Strip, emit_passes
+from juanji.jit.passes import PassCode, Strip
 from juanji.jit.target import Target
 
 SUMMED = 4  # vectors at a time of a sum over outer axes
@@ -51,7 +51,10 @@ class SeparableCode(PassCode):
 
 def emit_separable(code: SeparableCode, target: Target) -> str:
     """The IR of one kernel."""
-    return emit_passes(code, target, lambda e, a, item: _Passes(e, code, a, item).emit())
+    e = Emitter(target.vector_bits, target.masks)
+    with kernel(e, target, code.names) as a, each_item(e, a) as item:
+        _Passes(e, code, a, item).emit()
+    return e.text()
 
 
 class _Passes(Strip):

@@ -20,10 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from juanji.exact import Narrowing
-from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.arguments import HEAD, kernel
 from juanji.jit.elements import multiply_add, plus, read, transpose
 from juanji.jit.emit import I64, PTR, Emitter, Int, Value
-from juanji.jit.ieee import ieee_mode
 from juanji.jit.panels import outer_step
 from juanji.jit.rows import (
     HELD_ARGUMENTS,
@@ -100,8 +99,8 @@ class _Kernel(Kernel):
 def emit_sites(code: SiteCode, target: Target) -> str:
     """The IR of one kernel."""
     e = Emitter(target.vector_bits, target.masks)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        k = _Kernel(e, Arguments(e, row, code.names), code.x, code.w, code.y, code.total, code.axes, False, code.narrowing, code)
+    with kernel(e, target, code.names) as a:
+        k = _Kernel(e, a, code.x, code.w, code.y, code.total, code.axes, False, code.narrowing, code)
         with e.loop(k.a["begin"], k.a["end"]) as item:
             (_grad_input if code.produces == "x" else _own_sites)(k, item)
     return e.text()

@@ -19,10 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from juanji.exact import Narrowing
-from juanji.jit.arguments import HEAD, Arguments, each_item
+from juanji.jit.arguments import HEAD, Arguments, each_item, kernel
 from juanji.jit.elements import SCALARS, finish_each, finish_line, multiply_add
 from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value, Var
-from juanji.jit.ieee import ieee_mode
 from juanji.jit.lanes import interleaved
 from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler, outer_step
 from juanji.jit.target import Target
@@ -78,10 +77,8 @@ class SpaceCode:
 def emit_space(code: SpaceCode, target: Target) -> str:
     """The IR of one kernel."""
     e = Emitter(target.vector_bits, target.masks)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
-        with each_item(e, a) as item:
-            _item(e, code, a, item)
+    with kernel(e, target, code.names) as a, each_item(e, a) as item:
+        _item(e, code, a, item)
     line = Line(code.x, SCALARS[code.total], code.stride[1], code.unit_x, code.outer + 2)
     if code.turned:
         turned_filler(e, line, code.names, code.few)

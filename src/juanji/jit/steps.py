@@ -13,10 +13,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.arguments import HEAD, kernel
 from juanji.jit.elements import SCALARS, finish, read
 from juanji.jit.emit import I64, PTR, Emitter, Type, Value
-from juanji.jit.ieee import ieee_mode
 from juanji.jit.target import Target
 
 NUMBERS = {
@@ -90,8 +89,7 @@ class _Elements:
 def emit_step(code: StepCode, target: Target) -> str:
     """The IR of one kernel."""
     e = Emitter(target.vector_bits, target.masks)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
+    with kernel(e, target, code.names) as a:
         total = Type(SCALARS[code.total])
         numbers = {name: e.load(total, a["bias"] + i * total.bytes) for i, name in enumerate(NUMBERS[code.kind])}
         with e.loop(a["begin"], a["end"]) as item:

@@ -27,12 +27,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from juanji.exact import Narrowing
-from juanji.jit.arguments import HEAD, Arguments, each_item
+from juanji.jit.arguments import HEAD, Arguments, each_item, kernel
 from juanji.jit.channel import fill_lines, store_squares
 from juanji.jit.chunks import chunk_behind
 from juanji.jit.elements import SCALARS, finish, transpose
 from juanji.jit.emit import I64, LINE, PTR, Emitter, Type, Value
-from juanji.jit.ieee import ieee_mode
 from juanji.jit.pack import BLOCK_ARGUMENTS, PackCode
 from juanji.jit.panels import LINE_ARGUMENTS, Line, pixel_filler, transposing_filler
 from juanji.jit.target import Target
@@ -109,8 +108,7 @@ def emit_winograd(code: WinogradCode, target: Target) -> str:
     """The IR of one kernel."""
     e = Emitter(target.vector_bits, target.masks)
     total = SCALARS[code.total]
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
+    with kernel(e, target, code.names) as a:
         if not code.panel:
             _constants(e, code, a)
         held = chunk_behind(e, a, a["splits"], a["groups"])  # whose tiles are transformed: its groups and shares of features follow

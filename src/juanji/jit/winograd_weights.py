@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from juanji.jit.arguments import HEAD, Arguments
+from juanji.jit.arguments import HEAD, Arguments, kernel
 from juanji.jit.elements import SCALARS
-from juanji.jit.emit import PTR, Emitter, Int, Type, Value
-from juanji.jit.ieee import ieee_mode
+from juanji.jit.emit import Emitter, Int, Type, Value
 from juanji.jit.pack import BLOCK_ARGUMENTS, PackCode, pack_run
 from juanji.jit.target import Target
 from juanji.jit.toom import apply, transforms
@@ -34,8 +33,7 @@ def emit_winograd_weights(code: WeightsCode, target: Target) -> str:
     e = Emitter(target.vector_bits, target.masks)
     element = Type(SCALARS[code.total]).bytes
     taps, points = math.prod(r for _, r in code.sizes), math.prod(m + r - 1 for m, r in code.sizes)
-    with e.function("kernel", PTR) as (row,), ieee_mode(e, target):
-        a = Arguments(e, row, code.names)
+    with kernel(e, target, code.names) as a:
         width, step = a["width"], a["step"]
         with e.loop(a["begin"], a["end"]) as item:
             goal = a["y"] + item * step * points
