@@ -2,12 +2,17 @@
 
 Random tests draw the same examples in every default run, so that a commit that passed once passes again; the slow ones, which have their
 own command, draw anew, and so do all with HYPOTHESIS_PROFILE=random.
+
+Scratch memory is as the call before left it. Here each call finds large numbers there, so that one which a kernel takes for its own shows.
 """
 
 import atexit
+import ctypes
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -32,3 +37,25 @@ settings.register_profile("repeatable", _common, derandomize=True)
 def pytest_configure(config: pytest.Config) -> None:
     slow = "slow" in config.getoption("markexpr").replace("not slow", "")
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "random" if slow else "repeatable"))
+
+
+LARGE = 0x4E  # in every byte, a large number of each type: 8.7e8 as float32, 1.6e69 as float64, 25.2 as float16
+
+
+@pytest.fixture(autouse=True, scope="session")
+def scratch_holds_large_numbers() -> Iterator[None]:
+    """Fills scratch memory anew before each use."""
+    from juanji import run
+
+    thread: Any = run._Thread
+    given = thread.scratch
+
+    def filled(self: Any, size: int) -> Any:
+        memory = given(self, size)
+        if size:
+            ctypes.memset(memory[0], LARGE, size)
+        return memory
+
+    thread.scratch = filled
+    yield
+    thread.scratch = given
