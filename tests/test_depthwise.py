@@ -1,6 +1,7 @@
 """Depthwise layers: the tiles that are made for them, on random members of the family, and what large kernels leave out."""
 
 import dataclasses
+import re
 from collections import Counter
 from typing import Any
 
@@ -16,14 +17,18 @@ from juanji import machine as machines
 from juanji.algorithms import direct
 from juanji.algorithms.depthwise import Depthwise
 from juanji.algorithms.planes import Plane
+from juanji.algorithms.turned_planes import Turned
+from juanji.algorithms.whole_rows import Rows
 from juanji.boundary import Boundary
 from juanji.describe import describe
+from juanji.jit.compile import assembly
 from juanji.plans import Plan
 from juanji.spec import Convolution, Dtypes
+from paged import planned_beside_pages
 from strategies import Array, convolutions, operands
-from test_codegen import VECTORS, machine_with
+from test_codegen import VECTORS, emitted, machine_with
 
-TILES = (Depthwise, Plane)
+TILES = (Depthwise, Plane, Rows, Turned)
 CACHES = ((2 << 10, 16 << 10), (48 << 10, 2 << 20))  # small ones make bands, and send tiles away that want a whole plane
 
 
@@ -37,6 +42,11 @@ def one_each(spec: Convolution) -> Convolution:
     """Channels last, one filter for each, under a border of one number."""
     spec = each_alone(spec, "channels_last")
     return dataclasses.replace(spec, features=spec.groups, boundary=spec.boundary[:1] * spec.n)
+
+
+def in_planes(spec: Convolution) -> Convolution:
+    """The same with channels first, in planes not much smaller than a vector."""
+    return dataclasses.replace(spec, layout="channels_first", size=(*spec.size[:-1], spec.size[-1] + 9))
 
 
 def halves(spec: Convolution) -> Convolution:
@@ -61,9 +71,14 @@ def groups_of_several(spec: Convolution) -> Convolution:
 
 LAST = convolutions(max_channels=1, max_groups=40, modes=("constant",), dtypes=("float32", "float64", "uint8")).map(one_each)
 FIRST = convolutions(max_channels=2, max_groups=5, dtypes=("float32", "float64", "uint8")).map(each_alone)
+TURNED = LAST.map(in_planes)
 FAMILIES = {
     "planes": FIRST,
     "planes, large kernels": FIRST.map(large),
+    "turned": TURNED,
+    "turned, half floats": TURNED.map(halves),
+    "turned, large kernels": TURNED.map(large),
+    "turned, groups of several": TURNED.map(groups_of_several),
     "last": LAST,
     "last, half floats": LAST.map(halves),
     "last, large kernels": LAST.map(large),
@@ -88,9 +103,48 @@ def test_any_tile_computes_the_description(family: str, vectors: str, data: st.D
         assert_agrees(spec, planned(spec, schedule, machine)(x, w, bias, threads=1 + seed % 3), x, w, bias, exact=integers)
 
 
+@pytest.mark.parametrize("at_end", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(max_examples=20)
+@given(data=st.data(), seed=st.integers(0, 999))
+def test_any_tile_beside_protected_pages(family: str, at_end: bool, data: st.DataObject, seed: int) -> None:
+    spec = data.draw(FAMILIES[family])
+    own = [schedule for found in schedules(spec).values() for schedule in found if isinstance(schedule, TILES)]
+    if own:
+        x, w, bias = operands(spec, seed, integers=True)
+        y = planned_beside_pages(planned(spec, data.draw(st.sampled_from(own))), x, w, bias, at_end)
+        assert_agrees(spec, y, x, w, bias, exact=True)
+
+
 def test_every_family_met_its_tile() -> None:
     assert {name.split(":")[0] for name in computed} == set(FAMILIES), computed
-    assert {name.split(": ")[1] for name in computed} == {"Plane", "Depthwise"}
+    assert {name.split(": ")[1] for name in computed} == {"Plane", "Depthwise", "Rows", "Turned"}
+
+
+@pytest.mark.parametrize("kernel", [(5, 5), (3, 3, 3)])
+def test_tiles_and_their_order_show_in_no_bit(kernel: tuple[int, ...]) -> None:
+    last: dict[str, Any] = {"groups": 40, "layout": "channels_last"}
+    spec = describe((2, *(11,) * len(kernel), 40), (*kernel, 1, 40), padding=kernel[0] // 2, **last)
+    rng = np.random.default_rng(6)
+    x, w = (rng.standard_normal(shape).astype(np.float32) for shape in (spec.x_shape, spec.w_shape))
+    found = [schedule for group in schedules(spec).values() for schedule in group if isinstance(schedule, Depthwise)]
+    results = [planned(spec, schedule)(x, w, threads=1 + turn % 3).tobytes() for turn, schedule in enumerate(found[::5])]
+    assert len(results) > 10
+    assert set(results) == {jj.conv(x, w, padding=kernel[0] // 2, algorithm="direct", **last).tobytes()}
+
+
+@pytest.mark.parametrize("kernel", [(7, 7), (3, 3, 3)])
+@pytest.mark.parametrize("vectors", VECTORS)
+def test_sums_of_large_tiles_stay_in_registers(vectors: str, kernel: tuple[int, ...]) -> None:
+    machine = machine_with(vectors)
+    spec = describe((1, *(28,) * len(kernel), 64), (*kernel, 1, 64), padding=kernel[0] // 2, groups=64, layout="channels_last")
+    found = {(s.rows, s.columns): s for group in schedules(spec, machine).values() for s in group if isinstance(s, Depthwise)}
+    for rows, columns in sorted(found, key=lambda shape: -shape[0] * shape[1])[:4]:
+        assert rows * columns > machine.registers // 3
+        text = assembly(emitted(planned(spec, found[rows, columns], machine)), machine.target)
+        for block in re.split(r"^\.LBB.*$", text, flags=re.MULTILINE):
+            if "vfmadd" in block:
+                assert not re.findall(r".*%[xyz]mm\d+, .*\(%rsp\).*|.*\(%rsp\).*, %[xyz]mm\d+.*", block), (rows, columns)
 
 
 @pytest.mark.parametrize("stride", [(2, 2), (1, 3), (2, 1)])

@@ -181,9 +181,10 @@ def test_more_zeros_than_are_worth_skipping() -> None:
     assert_agrees(plan.spec, plan(x, w), x, w, None, exact=True)
 
 
-def test_one_piece_of_code_serves_every_size() -> None:
-    first = describe((1, 1, 400, 500), (1, 1, 3, 3), padding=1)
-    second = describe((3, 1, 450, 640), (1, 1, 3, 3), boundary="wrap", padding=1)
+@pytest.mark.parametrize(("boundary", "other"), [("reflect", "wrap"), ("zero", "zero")])
+def test_one_piece_of_code_serves_every_size(boundary: str, other: str) -> None:
+    first = describe((1, 1, 400, 500), (1, 1, 3, 3), boundary=boundary, padding=1)
+    second = describe((3, 1, 450, 640), (1, 1, 3, 3), boundary=other, padding=1)
     by_kind = schedules(second)
     schedule = next(iter(schedules(first).values()))[5]
     same = [s for s in by_kind[kind(schedule)] if planned(second, s).program.code == planned(first, schedule).program.code]

@@ -412,7 +412,7 @@ def test_sums_that_float32_does_not_hold_are_those_of_int32(dtype: str, most: in
     bias = np.array([-5, 2**30, *range(18)])
     plan: Any = jj.plan(x.shape, w.shape, dtype=dtype, out_dtype="int64", bias=True, algorithm=algorithm)
     assert (plan(x, w, bias) == (most * (most - 1) * 6300 + bias)[:, None, None]).all()
-    used = plan.plan({"x": most, "w": most - 1, "bias": 2**30})
+    used = plan.plan({"x": (0, most), "w": (0, most - 1), "bias": (0, 2**30)})
     assert used.spec.dtypes.sum == "int32"
     assert used.algorithm in (("matrix", "dot_product") if algorithm == "auto" else ("dot_product",))
 

@@ -20,6 +20,7 @@ from juanji.contraction import execute, lower
 from juanji.describe import describe
 from juanji.errors import ArgumentError, DtypeError, NotBuiltError
 from juanji.jit.compile import assembly, compile_ir
+from juanji.kinds import plan_for
 from juanji.machine import Machine
 from juanji.plans import Plan
 from juanji.spec import OVERFLOWS, Convolution, Dtypes, Epilogue
@@ -437,6 +438,21 @@ def test_complex_arrays_are_views_where_they_can_be() -> None:
     assert complexes.complex_channels(spec, y).dtype == np.complex64
     for view in (x[..., ::2], x[..., ::-1]):
         np.testing.assert_array_equal(complexes.real_channels(spec, view).view(np.complex64), view)
+
+
+@pytest.mark.parametrize("product", ["y", "x", "w"])
+def test_complex_arrays_of_one_channel_are_views(product: str) -> None:
+    rng = np.random.default_rng(5)
+    spec = describe((2, 1, 9, 21), (1, 1, 3, 3), dtype="complex64", padding=1)
+    arrays = {name: small(rng, shape, "complex64") for name, shape in (("x", spec.x_shape), ("w", spec.w_shape), ("y", spec.y_shape))}
+    for array in (arrays["x"], arrays["x"][:, :, ::2, ::-1]):
+        assert np.shares_memory(complexes.real_channels(spec, array), array) == (array.strides[-1] > 0)
+    first, second = {"y": ("x", "w"), "x": ("y", "w"), "w": ("x", "y")}[product]
+    expected = execute(lower(spec).producing(product), **{first: arrays[first], second: arrays[second]})
+    for out in (np.zeros_like(expected), np.zeros((*expected.shape, 2), "complex64")[..., 0]):  # in one piece, and with gaps
+        assert plan_for(spec, produces=product)(arrays[first], arrays[second], out=out) is out
+        np.testing.assert_array_equal(out, expected)
+        assert out.shape == expected.shape
 
 
 def test_a_complex_layer_through_compiled_code() -> None:

@@ -37,6 +37,7 @@ ROOMS = (
     "algorithms",
     "sequence",
     "elementwise",
+    "extents",
     "channelwise",
     "parts",
     "winners",

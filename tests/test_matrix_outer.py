@@ -14,6 +14,7 @@ import juanji as jj
 from adjoints import gradient, magnitude
 from compiled import python
 from juanji import machine as machines
+from juanji import planner
 from juanji.algorithms import matrix, matrix_outer
 from juanji.algorithms.matrix_outer import MatrixOuter, Places
 from juanji.algorithms.problem import Problem
@@ -272,3 +273,19 @@ def test_what_it_does_not_compute() -> None:
     for dtype in ("float64", "int8", "complex64"):
         assert "no products of" in str(matrix.accepts(describe((1, 32, 9, 9), (32, 32, 3, 3), dtype=dtype), "w"))
     assert matrix.accepts(describe((1, 32, 9, 9), (3, 3, 32, 32, 3, 3), sharing="tiled"), "w") is not None
+
+
+def test_algorithms_are_compared_for_the_batch_and_layout_of_the_description(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which both show in the sums of any gradient of weights."""
+    seen: list[Convolution] = []
+
+    def expected(spec: Convolution, produces: str, names: tuple[str, ...]) -> dict[str, float]:
+        seen.append(spec)
+        return dict.fromkeys(names, 1.0)
+
+    monkeypatch.setattr(planner, "expected", expected)
+    spec = describe((8, 32, 7, 7), (32, 32, 3, 3))
+    planner._compared(spec, "w", ("direct", "matrix"))
+    assert seen == [spec]
+    planner._compared(spec, "y", ("direct", "matrix"))
+    assert {one.layout for one in seen[1:]} == {"channels_first", "channels_last"}

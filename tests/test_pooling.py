@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 import juanji as jj
 from compiled import python
 from guarded import beside, guarded, scratch
+from juanji import elementwise, run
 from juanji import machine as machines
 from juanji import pooler as poolers
 from juanji import reference_pooling as reference
-from juanji import run
 from juanji.errors import ArgumentError, DtypeError, ShapeError
 from juanji.jit.compile import compile_ir
 from juanji.machine import Machine
@@ -302,6 +302,26 @@ def test_the_gradient_of_a_norm_is_zero_where_the_norm_is() -> None:
     x[..., 3] = 2
     for p in (1.5, 2, 3):
         np.testing.assert_allclose(jj.pool_grad(x, np.ones((1, 1, 2), np.float32), 2, kind="lp", p=p)[0, 0], [0, 0, 0, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("at_end", [False, True])
+def test_ratios_are_zero_where_the_divisor_is(dtype: str, at_end: bool) -> None:
+    extremes = [0.0, -0.0, math.nan, math.inf, -math.inf, 3.0, 1e-45]
+    grid = np.array([(a, b) for a in extremes for b in extremes], dtype)
+    one, other, ratio = *(beside(column, at_end) for column in grid.T), guarded((len(grid),), dtype, at_end)
+    elementwise.ready(("ratio", 0, 1), [one, other], ratio, 1)()
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(ratio, np.where(other == 0, 0, one / other))
+
+
+def test_the_share_of_an_error_is_rounded_once_where_windows_are_alike() -> None:
+    x = np.zeros((1, 1, 12, 15), np.float32)
+    dy = np.array([[[[0.1, 3, 7, 1e-30, -5], [1, 2, 0.3, 9, 1e30]]]], np.float32)
+    expected = np.repeat(np.repeat(dy * np.float32(1 / 18), 6, axis=2), 3, axis=3)
+    for layout, axis in (("channels_first", 1), ("channels_last", -1)):
+        dx = jj.pool_grad(np.moveaxis(x, 1, axis), np.moveaxis(dy, 1, axis), (6, 3), kind="avg", layout=layout)
+        np.testing.assert_array_equal(np.moveaxis(dx, axis, 1), expected)
 
 
 def test_an_average_of_equal_values_is_that_value() -> None:
@@ -596,6 +616,20 @@ def test_the_tables_meet_every_loop() -> None:
     assert {(plan.fetches, plan.sender.kernel.code.beside) for plan in plans} == {(False, 1), (False, 2), (True, 1)}
 
 
+@pytest.mark.parametrize("kind", ["max", "avg", "lp"])
+@pytest.mark.parametrize("name", JOBS)
+def test_what_is_asked_for_ahead_changes_nothing(name: str, kind: str) -> None:
+    pooling = dataclasses.replace(JOBS[name], kind=kind)
+    x, dy = (np.random.default_rng(3).standard_normal(shape).astype(np.float32) for shape in (pooling.x_shape, pooling.y_shape))
+    results = []
+    for l2 in (1 << 40, 1):  # nothing lies beyond the second cache, or everything
+        plan = Pooler(pooling, dataclasses.replace(machines.probe(), l2=l2))
+        results.append((forward(plan, x, False)[0], backward(plan, x, dy)))
+        assert plan.sender.kernel.code.far == (l2 == 1 and pooling.layout == "channels_first")
+    for got, wanted in zip(*results, strict=True):
+        np.testing.assert_array_equal(got.view(np.uint8), wanted.view(np.uint8))
+
+
 def test_a_new_size_compiles_nothing() -> None:
     for layout in ("channels_first", "channels_last"):
         first = Pooler(Pooling((Sliding(112, 3, 2, 1, 1, 1),) * 2, channels=64, layout=layout), machines.probe())
@@ -612,8 +646,9 @@ def test_code_for_another_processor_calls_nothing(name: str, dtype: str) -> None
     machine = dataclasses.replace(machines.probe(), target=ARM)
     for kind in ("max", "lp"):
         plan = Pooler(dataclasses.replace(JOBS[name], kind=kind, dtype=dtype), machine)
-        for reducer in (plan.forward, plan.with_places, plan.spread if dtype == "float32" else plan.forward):
-            assert compile_ir(reducer.kernel.emit(reducer.kernel.code, ARM), ARM)
+        backward = (plan.spread, plan.spread_times, plan.spread_means, plan.sender) if dtype == "float32" else ()
+        for each in (plan.forward, plan.with_places, *backward):
+            assert compile_ir(each.kernel.emit(each.kernel.code, ARM), ARM)
 
 
 # Memory ----------------------------------------------------------------------------------------------------------------
@@ -635,6 +670,11 @@ def beside_pages(pooling: Pooling, at_end: bool, machine: Machine | None = None)
     if pooling.dtype in FLOATS and pooling.dtype == plan.total:
         dy, dx = beside(np.ones(pooling.y_shape, plan.total), at_end), guarded(pooling.x_shape, plan.total, at_end)
         plan.spread(dy, dx, None, 1)
+        scaled = guarded(pooling.x_shape, plan.total, at_end)
+        plan.spread_times(dy, scaled, x, 1)
+        np.testing.assert_array_equal(scaled, dx * x)
+        plan.spread_means(dy, scaled, None, 1)
+        assert_close(scaled, reference.gradient(dataclasses.replace(pooling, kind="avg"), x, dy), pooling.dtype, terms(pooling))
         if pooling.kind == "max" and pooling.layout == "channels_last" and pooling.channels > 1:
             plan.matched(dy, dx, places, 1)
             np.testing.assert_array_equal(dx, reference.gradient(pooling, x, dy))

@@ -7,7 +7,8 @@ A complex number is a pair of channels. Multiplying by w is the real matrix
 
 so a convolution of C complex channels to O features is one of 2C real channels to 2O, whose weights are made of such matrices;
 of an input that is real itself, C channels to 2O features, by the left column alone. The two parts of a channel are neighbours
-and stay in its group. Channels-last arrays already lie like that, and are views; channels-first ones are copied into planes.
+and stay in its group. Channels-last arrays already lie like that, and are views; so are those of a single channel, which lie alike in
+both layouts and are described as channels-last ones; other channels-first arrays are copied into planes.
 
 Gradients are Hermitian adjoints. The conjugate of w has the transposed matrix, and the adjoint of a real map is its transpose:
 the real gradient of the input is the complex one as it stands. That of the weights comes as a matrix of sums dy_a·x_b per
@@ -54,6 +55,7 @@ def real(spec: Convolution, produces: str = "y") -> Convolution:
         size=size,
         padding=padding,
         boundary=boundary,
+        layout="channels_last" if _single(spec) else spec.layout,
         channels=spec.channels * _parts(spec, produces),
         features=spec.features * 2,
         dtypes=Dtypes(total, total, total, total)._replace(**{produces: PARTS.get(result, result)}),
@@ -63,7 +65,8 @@ def real(spec: Convolution, produces: str = "y") -> Convolution:
 def real_x(spec: Convolution, x: Array) -> Array:
     """The input of the real description, for its output or the gradient of its weights."""
     if _parts(spec) == 1:
-        return x.astype(PARTS[spec.dtypes.sum], copy=False)
+        x = x.astype(PARTS[spec.dtypes.sum], copy=False)
+        return np.moveaxis(x, 1, -1) if _single(spec) else x
     x = x.astype(spec.dtypes.sum, copy=False)
     if _padded_beforehand(spec):
         first = 2 if spec.layout == "channels_first" else 1
@@ -77,6 +80,9 @@ def real_channels(spec: Convolution, array: Array) -> Array:
     array = array.astype(spec.dtypes.sum, copy=False)
     if spec.layout == "channels_last":
         return _pairs(array)
+    if _single(spec):
+        pairs = _pairs(array[:, 0])
+        return pairs.reshape(*pairs.shape[:-1], -1, 2)
     batch, channels, *size = array.shape
     planes = np.empty((batch, channels, 2, *size), PARTS[spec.dtypes.sum])
     planes[:, :, 0], planes[:, :, 1] = array.real, array.imag
@@ -85,13 +91,22 @@ def real_channels(spec: Convolution, array: Array) -> Array:
 
 def complex_channels(spec: Convolution, array: Array) -> Array:
     """The inverse of `real_channels`: of the real output, or the real gradient of the input."""
-    if spec.layout == "channels_last":
-        return np.ascontiguousarray(array).view(_whole(array))
+    if spec.layout == "channels_last" or _single(spec):
+        joined = np.ascontiguousarray(array).view(_whole(array))
+        return np.moveaxis(joined, -1, 1) if _single(spec) else joined
     batch, channels, *size = array.shape
     planes = array.reshape(batch, channels // 2, 2, *size)
     joined = np.empty((batch, channels // 2, *size), _whole(array))
     joined.real, joined.imag = planes[:, :, 0], planes[:, :, 1]
     return joined
+
+
+def real_out(spec: Convolution, out: Array) -> Array | None:
+    """The real output, or the real gradient of the input, in the memory of the complex one, or None where it does not lie there."""
+    if out.dtype != spec.dtypes.sum or not (spec.layout == "channels_last" or _single(spec)):
+        return None
+    parts = real_channels(spec, out)
+    return parts if np.may_share_memory(parts, out) else None
 
 
 def real_w(spec: Convolution, w: Array, produces: str = "y") -> Array:
@@ -141,6 +156,11 @@ def _whole(parts: Array) -> str:
 def _parts(spec: Convolution, produces: str = "y") -> int:
     """Real channels for each channel of the input: one where it is real. Its gradient never is."""
     return 2 if spec.dtypes.x in PARTS or produces == "x" else 1
+
+
+def _single(spec: Convolution) -> bool:
+    """Whether channels-first arrays lie like channels-last ones, because they have but one channel."""
+    return spec.layout == "channels_first" and spec.channels == spec.features == 1
 
 
 def _padded_beforehand(spec: Convolution) -> bool:

@@ -1,6 +1,7 @@
 """An expression of arrays of one shape, element by element, as a call that waits: what stands between the convolutions of a network.
 
-An expression is a tree: the place of an array, a number, ("add" or "multiply", tree, tree), or (an activation, tree).
+An expression is a tree: the place of an array, a number, ("add" or "multiply", tree, tree), ("ratio", tree, tree), which is 0 where the
+second is, or (an activation, tree).
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from juanji import machine as machines
 from juanji import winners
 from juanji.algorithms import box, direct, dot_product, fft, matrix, separable, winograd
+from juanji.algorithms.costs import START_CYCLES
 from juanji.algorithms.direct import Job, Work
 from juanji.errors import ArgumentError, NotBuiltError
 from juanji.machine import Machine
@@ -69,7 +70,7 @@ SMALL_PART = 100e3  # cycles below which a part may take a tile that is not its 
 WAITING = 1e-12  # seconds that count for a cycle while bytes move: of algorithms that wait for them, the one with least to do is taken
 MARGIN = 1.1  # by which an algorithm of larger error must be faster
 PREPARED = {"y": 0.2, "x": 1.0, "w": 0.0}  # of preparing weights, what is counted to a call: outputs are often computed with bound ones
-IMAGES = {"y": 1, "x": 4, "w": 1}  # that algorithms are compared for, whatever the batch: gradients of inputs are those of batches
+IMAGES = {"y": 1, "x": 4}  # that algorithms are compared for, whatever the batch: gradients of inputs are those of batches
 
 
 def plan_for(spec: Convolution, algorithm: str = "auto", precision: str = "default", produces: str = "y") -> Plan:
@@ -98,8 +99,9 @@ def _plan_for(spec: Convolution, algorithm: str, precision: str, produces: str) 
         tuned = winners.algorithm(spec, produces, precision) if algorithm == "auto" else None
         if tuned is not None and tuned in accepting:
             chosen = tuned
+        compared = " for one image in either layout" if produces in IMAGES else ""
         refused |= {
-            name: f"{readable(seconds[name])} expected for one image in either layout, and {readable(seconds[chosen])} for {chosen}"
+            name: f"{readable(seconds[name])} expected{compared}, and {readable(seconds[chosen])} for {chosen}"
             + (", which was faster when tuned" if tuned == chosen else "")
             for name in accepting
             if name != chosen
@@ -127,8 +129,11 @@ def refusal(spec: Convolution, algorithm: str, precision: str, produces: str, na
 def _compared(spec: Convolution, produces: str, names: tuple[str, ...]) -> dict[str, float]:
     """What algorithms are compared by: the expected seconds of so many images, one by one, and of both layouts the geometric mean.
 
-    Neither batch nor layout may show in the bits, so the choice is the same for all.
+    Neither batch nor layout may show in the bits, so the choice is the same for all; but those of gradients of weights follow from
+    both in any case, so that these are compared for the description as it is.
     """
+    if produces not in IMAGES:
+        return expected(spec, produces, names)
     images = IMAGES[produces]
     last, first = (expected(replace(one, batch=images), produces, names) for one in winners.one_image(spec))
     return {name: math.sqrt(last[name] * first[name]) / images for name in names}
@@ -145,7 +150,7 @@ def _expected(spec: Convolution, produces: str, names: Sequence[str], machine: M
     found = {}
     for name in names:
         work = ALGORITHMS[name].work(spec, produces, machine)
-        cycles = sum(cycles for _, cycles in choose(work.jobs)) + PREPARED[produces] * work.preparing
+        cycles = sum(START_CYCLES + cycles for _, cycles in choose(work.jobs)) + PREPARED[produces] * work.preparing
         found[name] = seconds_of(spec, cycles, machine) + WAITING * cycles
     return found
 

@@ -74,7 +74,8 @@ class Plan:
         self.cycles = sum(part.cycles for part in self.parts)
         self._first, self._second, self._result = (_Array.of(spec, name, produces) for name in (*READ[produces], produces))
         self._skipped = _skipped(spec) if produces == "y" else None
-        self._simple = len(self.parts) == 1 and work.before is work.after is None and work.finished
+        whole = len(self.parts) == 1 and work.before is work.after is None and work.finished
+        self._simple = whole and 0 not in (*self._first.shape, *self._result.shape)
 
     @property
     def program(self) -> Program:
@@ -248,7 +249,7 @@ class Plan:
             y = empty_aligned(result.shape, result.dtype if whole else self.work.dtype)
         else:
             y = self._check_out(out, x, operands)
-        if y.size and self._simple and x.size:
+        if self._simple:
             self.parts[0].run(x, operands[0], y, threads)
         elif y.size:
             self._run_parts(x, operands, y, threads)
@@ -311,11 +312,12 @@ class Plan:
 
     def _check_out(self, out: Array, x: Array, operands: Sequence[Operands]) -> Array:
         """The array to compute into: `out` itself, or another where it has gaps or shares memory with what is read."""
-        self.checked_out(out)
-        flags = out.flags
-        if flags.c_contiguous and flags.aligned and out.dtype.isnative and apart(out, [x, *[packed.w for packed in operands]]):
+        result = self._result
+        usual = isinstance(out, np.ndarray) and out.shape == result.shape and out.dtype == result.dtype and out.flags.carray
+        if usual and apart(out, (x, operands[0].w) if self._simple else [x, *[packed.w for packed in operands]]):
             return out
-        return empty_aligned(self._result.shape, self._result.dtype)
+        self.checked_out(out)
+        return empty_aligned(result.shape, result.dtype)
 
 
 class _Array(NamedTuple):
@@ -342,7 +344,7 @@ class Bound:
     def ready(self, x: Array, out: Array, *, threads: int | None = None) -> Callable[[], Any]:
         """The call on arrays that stay where they are, with as little as possible left to do; not for two threads at a time."""
         plan = self.plan
-        if plan._simple and x.size and out.size and plan._check_first(x) is x and plan._check_out(out, x, self.operands) is out:
+        if plan._simple and plan._check_first(x) is x and plan._check_out(out, x, self.operands) is out:
             return plan.parts[0].ready(x, self.operands[0], out, threads)
         return partial(self, x, out=out, threads=threads)
 

@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from juanji import machine as machines
-from juanji.algorithms.pooling import Kernel, Reduction, reduction, scatter
+from juanji.algorithms.pooling import Divisors, Kernel, Reduction, reduction, scatter
 from juanji.convolution import compute
 from juanji.describe import array_of, describe
+from juanji.elementwise import ready
 from juanji.entry import Entry
 from juanji.errors import ArgumentError, DtypeError, ShapeError
 from juanji.gradients import conv_grad_input
@@ -61,7 +62,7 @@ class Reducer:
         return load(self.kernel.code, self.kernel.emit, self.target, machines.identity())
 
     def __call__(self, x: Array, y: Array, places: Array | None, threads: int | None) -> None:
-        """Reduce x into the C-contiguous y, and the places into the likewise contiguous `places`."""
+        """Reduce x into the C-contiguous y, and the places into the likewise contiguous `places`; or what results are multiplied by."""
         if y.size == 0:
             return
         kernel = self.kernel
@@ -138,7 +139,12 @@ class Pooler:
     @kept
     def spread(self) -> Reducer:
         """Sᵀ: at every element the sum over the windows that meet it."""
-        return self._transposed(matched=False)
+        return self._transposed()
+
+    @kept
+    def spread_times(self) -> Reducer:
+        """Sᵀ, and its results by the elements of an array."""
+        return self._transposed(times=True)
 
     @kept
     def matched(self) -> Reducer:
@@ -146,16 +152,12 @@ class Pooler:
         return self._transposed(matched=True)
 
     @kept
-    def spread_means(self) -> Reducer | None:
-        """`spread` of means whose divisors are all one power of two, by which sums are divided on their way out; else None, and errors are
-        divided beforehand: they are fewer than elements, and a division takes longer than a store."""
-        divisors = [axis.divisor(self.pooling.padding_counts) for axis in self.pooling.axes]
-        if any((d != d[0]).any() or d[0] & (d[0] - 1) for d in divisors):
-            return None
-        same = zip(self.pooling.axes, divisors, strict=True)
-        return self._transposed(matched=False, divisors=tuple(np.full(axis.size, d[0]) for axis, d in same))
+    def spread_means(self) -> Reducer:
+        """`spread` of means: each error by the number of elements of its window. By its reciprocal, since a division would take longer
+        than all else."""
+        return self._transposed(shared=tuple(axis.divisor(self.pooling.padding_counts) for axis in self.pooling.axes))
 
-    def _transposed(self, matched: bool, divisors: tuple[npt.NDArray[np.int64], ...] | None = None) -> Reducer:
+    def _transposed(self, matched: bool = False, times: bool = False, shared: Divisors | None = None) -> Reducer:
         pooling, total = self.pooling, self.total.name
         return Reducer(
             Reduction(
@@ -168,7 +170,8 @@ class Pooler:
                 total=total,
                 largest=False,
                 matched=matched,
-                divisors=divisors,
+                times=times,
+                shared=shared,
             ),
             self.machine,
         )
@@ -178,8 +181,8 @@ class Pooler:
         """What adds errors up at their places."""
         pooling, last = self.pooling, self.pooling.layout == "channels_last"
         beside = 2 if self._taps * math.prod(pooling.output) > MOST_MEETING * math.prod(pooling.size) else 1
-        kernel = scatter(pooling.size, pooling.output, pooling.batch, pooling.channels, last, self.total.name, True, beside)
-        return Sender(kernel)
+        shapes = pooling.size, pooling.output, pooling.batch, pooling.channels
+        return Sender(scatter(*shapes, last, self.total.name, True, self.machine, beside))
 
     @kept
     def fetches(self) -> bool:
@@ -197,12 +200,6 @@ class Pooler:
     def _taps(self) -> float:
         """Elements of a window, on average."""
         return math.prod(float(axis.windows.count.mean()) for axis in self.pooling.axes)
-
-    @kept
-    def divisor(self) -> Array:
-        """What each error of an average is divided by, shaped to be broadcast over an output."""
-        pooling = self.pooling
-        return _outputs(pooling, product([axis.divisor(pooling.padding_counts) for axis in pooling.axes]).astype(self.total))
 
 
 @lru_cache(maxsize=1024)
@@ -316,9 +313,7 @@ def backward(
             places = _places(plan, x, single, indices, threads)
             dx = _scattered(plan, errors, places, threads)
         case "avg":
-            if plan.spread_means is None:
-                errors = np.divide(errors, plan.divisor)
-            dx = _spread(plan, plan.spread_means or plan.spread, errors, threads)
+            dx = _spread(plan, plan.spread_means, errors, threads)
         case "lp":
             dx = _norm_gradient(plan, x, errors, None if y is None else _output_like("y", y, plan, single), threads)
         case _:
@@ -340,20 +335,21 @@ def _norm_gradient(plan: Pooler, x: Array, errors: Array, y: Array | None, threa
     norm = forward(plan, x, False, None, False, None, threads) if y is None else y
     x, errors, norm = (array.astype(plan.total, copy=False) for array in (x, errors, norm))
     power = norm if p == 2 else norm ** (p - 1)
-    ratio = np.divide(errors, power, out=np.zeros_like(errors), where=power != 0)
-    dx = _spread(plan, plan.spread, ratio, threads)
+    ratio = empty_aligned(errors.shape, plan.total)
+    ready(("ratio", 0, 1), [np.ascontiguousarray(errors), np.ascontiguousarray(power)], ratio, threads)()
     if p == 2:
-        return np.multiply(dx, x, out=dx)
+        return _spread(plan, plan.spread_times, ratio, threads, np.ascontiguousarray(x))
+    dx = _spread(plan, plan.spread, ratio, threads)
     factor = np.abs(x)
     factor **= p - 1
     np.copysign(factor, x, out=factor)
     return np.multiply(dx, factor, out=dx)
 
 
-def _spread(plan: Pooler, spread: Reducer, errors: Array, threads: int | None) -> Array:
-    """Sᵀ of errors."""
+def _spread(plan: Pooler, spread: Reducer, errors: Array, threads: int | None, beside: Array | None = None) -> Array:
+    """Sᵀ of errors; by `spread_times` by the elements beside."""
     dx = empty_aligned(plan.pooling.x_shape, plan.total)
-    spread(errors.astype(plan.total, copy=False), dx, None, threads)
+    spread(errors.astype(plan.total, copy=False), dx, beside, threads)
     return dx
 
 
@@ -424,7 +420,7 @@ def _run_checked(entry: Entry, kernel: Kernel, values: Array, places: Array, res
 @lru_cache(maxsize=1024)
 def unpooler(size: tuple[int, ...], out: tuple[int, ...], batch: int, channels: int, layout: str, itemsize: int) -> Sender:
     """What puts values (…, *out) of so many bytes at their places in planes (…, *size)."""
-    return Sender(scatter(size, out, batch, channels, layout == "channels_last", f"uint{8 * itemsize}", add=False))
+    return Sender(scatter(size, out, batch, channels, layout == "channels_last", f"uint{8 * itemsize}", False, machines.probe()))
 
 
 # Arrays ------------------------------------------------------------------------------------------------------------------
@@ -478,12 +474,12 @@ def _outputs(pooling: Pooling, spatial: Array) -> Array:
 
 def _usable(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], *inputs: Array) -> Array:
     """The array to compute into: `out` itself, or another where it has gaps or shares memory with an input."""
+    if isinstance(out, np.ndarray) and out.shape == shape and out.dtype == dtype and out.flags.carray and apart(out, inputs):
+        return out
     if not isinstance(out, np.ndarray) or out.shape != shape:
         raise ShapeError(f"out has shape {np.shape(out)}, but the result has {shape}")
     if out.dtype != dtype and out.dtype.newbyteorder("=") != dtype:
         raise DtypeError(f"out has dtype {out.dtype}, but the result has {dtype}")
-    flags = out.flags
-    if not flags.writeable:
+    if not out.flags.writeable:
         raise ArgumentError("out is read-only")
-    fitting = flags.c_contiguous and flags.aligned and out.dtype.isnative
-    return out if fitting and apart(out, inputs) else empty_aligned(shape, dtype)
+    return empty_aligned(shape, dtype)

@@ -106,7 +106,7 @@ def of_floats(found: AnyPlan, x: Any, w: Any) -> Plan:
             return found.plan
         case Integers():
             given = {name: a for name, a in (("x", x), ("w", w)) if isinstance(a, np.ndarray) and name in READ[found.produces]}
-            return found.plan({name: exact.magnitude(a) for name, a in given.items()}) if given else found.least
+            return found.plan({name: exact.extent(a) for name, a in given.items()}) if given else found.least
         case Plan():
             return found
         case _:

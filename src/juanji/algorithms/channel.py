@@ -15,6 +15,7 @@ from juanji.algorithms import costs
 from juanji.algorithms.packing import BiasPacking, GroupPacking, Packing, pack_weights
 from juanji.algorithms.problem import Problem, Tables, aligned, contiguous_strides
 from juanji.algorithms.splitting import shared, smaller
+from juanji.algorithms.weights import aligned_to
 from juanji.algorithms.words import WordPacking, WordProblem
 from juanji.jit.channel import ChannelCode, emit_channel
 from juanji.jit.program import Program
@@ -24,6 +25,8 @@ TILE_CYCLES, WINDOW_CYCLES = 18.0, 3.2  # to start a tile, and to find the windo
 LOOP_CYCLES = 6.5  # to start the innermost loop of a reduction
 STORE_CYCLES = 1.5  # per vector of sums that is put down or taken up
 JOIN = 2.1  # per vector of a plane that is joined with others in words
+EVEN_LOADS = 1.9  # per cycle, where windows lie equally far apart: one register finds them all
+FEWEST_EVEN = 7  # of their pixels: fewer have registers of their own anyway
 MOVE, FAR_MOVE = 0.9, 1.9  # multiply-adds that a move within a vector counts for: within 16 bytes, and further
 
 
@@ -42,18 +45,20 @@ class Channel:
     prefetch: bool
     packs: bool = False  # the kernel puts the weights in order itself
     word: int = 1  # channels that one element holds, as dot-product instructions take them
+    even: bool = False  # rows of outputs are whole tiles, whose windows lie equally far apart
 
     @property
     def tile(self) -> tuple[object, ...]:
         """Schedules with equal tiles share their code, whatever the kernel."""
-        return "channel", self.word, self.pixels, self.vectors, self.panel, self.planar, self.lanewise
+        return "channel", self.word, self.pixels, self.vectors, self.panel, self.planar, self.lanewise, self.even
 
     def __str__(self) -> str:
         kind = "lane-wise tile" if self.lanewise else "channel tile"
         words = f" in words of {self.word}" if self.word > 1 else ""
         source = ("through planes" if self.planar else "through a panel") if self.panel else "read in place"
+        pixels = "pixels of a row" if self.even else "pixels"
         return (
-            f"{kind} {self.pixels} pixels × {self.vectors} vectors, {self.block * self.word} channels{words} at a time, "
+            f"{kind} {self.pixels} {pixels} × {self.vectors} vectors, {self.block * self.word} channels{words} at a time, "
             f"chunks of {'×'.join(map(str, self.box))} pixels {source}, {self.splits} shares of the features"
             + (", weights put in order by the way" if self.packs else "")
         )
@@ -94,6 +99,7 @@ def _candidates(problem: Problem, lanewise: bool) -> Iterator[tuple[Channel, flo
         box, chunks = _box(problem, width, held)
         chunk, reach = math.prod(box), _reach(problem, box)
         splits = _splits(groups, chunks, blocks_f, steps * features * chunk)
+        rows = _whole_rows(problem, box) if not lanewise else []
         blocks = {channels} if lanewise else _blocks(problem, width * problem.bytes)
         for block, panel, planar in itertools.product(blocks, (False, True), (False, True)):
             if planar and (problem.last or lanewise):
@@ -114,7 +120,8 @@ def _candidates(problem: Problem, lanewise: bool) -> Iterator[tuple[Channel, flo
             inner = wide.kernel if lanewise else block if planar or wide.dilation > 1 else block * wide.kernel
             fill = _fill(problem, reach, held, planar, turned) if panel else 0.0
             move = 0.0 if not lanewise or channels == 1 else MOVE if channels * problem.bytes <= 16 else FAR_MOVE
-            for pixels in range(2, 13):
+            tiles = [(n, False) for n in range(2, 13)] + [(n, True) for n in rows if panel]  # else each layer had a code of its own
+            for pixels, even in tiles:
                 sums = pixels * vectors
                 if pixels > max(chunk, 2) or sums + vectors + (not lanewise) > machine.registers:
                     continue
@@ -122,16 +129,23 @@ def _candidates(problem: Problem, lanewise: bool) -> Iterator[tuple[Channel, flo
                     continue
                 loads = pixels * (vectors if lanewise else 1) + vectors
                 moves = move * sums  # by one of the units that multiply
-                step = max((sums + moves) / problem.products_per_cycle, loads / costs.LOADS_PER_CYCLE, costs.FMA_LATENCY)
+                rate = EVEN_LOADS if even else costs.LOADS_PER_CYCLE
+                step = max((sums + moves) / problem.products_per_cycle, loads / rate, costs.FMA_LATENCY)
                 step += far + costs.SECOND_CACHE_PIXELS * pixels / problem.lanes
-                tile = steps * step + steps / inner * LOOP_CYCLES + pixels * WINDOW_CYCLES
+                tile = steps * step + steps / inner * LOOP_CYCLES + (1 if even else pixels) * WINDOW_CYCLES
                 tile += channels // block * (sums * STORE_CYCLES + TILE_CYCLES)
                 if not problem.last:
                     tile += sums * (costs.SCATTER_CYCLES * problem.lanes / 2 if problem.gaps else costs.TURNED_STORE_CYCLES)
                 cycles = problem.batch * groups * chunks * (blocks_f * -(-chunk // pixels) * tile + fill)
                 if lanewise and turned and problem.far:
                     cycles *= costs.TURNED_AFAR
-                yield Channel(pixels, vectors, block, box, splits, panel, planar, lanewise, prefetch, word=problem.word), cycles
+                yield Channel(pixels, vectors, block, box, splits, panel, planar, lanewise, prefetch, word=problem.word, even=even), cycles
+
+
+def _whole_rows(problem: Problem, box: Sequence[int]) -> list[int]:
+    """Pixels of tiles that fill rows of outputs, which a chunk has whole."""
+    out = problem.loops.spatial[-1].out
+    return [n for n in range(FEWEST_EVEN, problem.machine.registers) if out % n == 0] if box[-1] == out else []
 
 
 def _fill(problem: Problem, reach: Sequence[int], held: int, planar: bool, turned: bool) -> float:
@@ -204,7 +218,10 @@ def finer(problem: Problem, schedule: Channel, items: int) -> Channel:
     if schedule.packs:  # by the only item that needs them
         return replace(schedule, splits=splits)
     times = -(-items // max(chunks * -(-blocks // shared(blocks, splits)), 1))
-    return replace(schedule, splits=splits, box=smaller(schedule.box, outs, times, schedule.pixels))
+    *outer, inner = smaller(schedule.box, outs, times, schedule.pixels)
+    if schedule.even:
+        inner = aligned_to(inner, schedule.pixels)
+    return replace(schedule, splits=splits, box=(*outer, inner))
 
 
 def once(problem: Problem, schedule: Channel) -> Channel | None:
@@ -300,6 +317,7 @@ def program(problem: Problem, schedule: Channel) -> Program:
         narrowing=problem.narrowing,
         pixels=schedule.pixels,
         vectors=schedule.vectors,
+        pitch=wide.stride * panel.axes[last] if schedule.even else 0,
         prefetch=schedule.prefetch,
         steps=inner if straight else 0,
         packs=packs.code if packs else None,

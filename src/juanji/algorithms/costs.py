@@ -17,6 +17,8 @@ TURN_CYCLES = 9.0  # per vector that is turned from planes to pixels
 SCALAR_CYCLES = 1.2  # per element that is copied alone
 PLACE_CYCLES = 8.0  # to note where a line lies that is read in place
 
+START_CYCLES = 10e3  # of each kernel of a product that takes several: some microseconds
+
 # tiles
 TILE_CYCLES = 25.0  # to start a tile
 LOOP_CYCLES = 10.0  # to start the innermost loop of a reduction

@@ -65,8 +65,8 @@ class Dealing:
         alike = (np.diff(runs, axis=1) == 1).all() and (np.diff(runs[:, 0]) >= self.run).all() and (whose == whose[0]).all()
         return bool(alike and (whose[0] != whose[0, 0]).any())
 
-    def __call__(self, w: Array) -> list[Array]:
-        """The packed weights of each."""
+    def __call__(self, w: Array, into: Sequence[Array] | None = None) -> list[Array]:
+        """The packed weights of each; into: arrays for those that are transformed."""
         w = np.require(w, self.one.w_dtype, ["C", "A"])
         room = empty_aligned((self._starts[-1],), np.uint8)
         packed = []
@@ -75,9 +75,10 @@ class Dealing:
             array[:, -1, ..., -(-packing.lanes // self._lanes) * self._lanes :] = 0
             packed.append(array)
         self._kernel(None, w, None, room, None)
+        goals: Sequence[Array | None] = into or [None] * len(packed)
         return [
-            pack.transformed(array) if isinstance(pack, TransformedPacking) else array
-            for pack, array in zip(self.packs, packed, strict=True)
+            pack.transformed(array, goal) if isinstance(pack, TransformedPacking) else array
+            for pack, array, goal in zip(self.packs, packed, goals, strict=True)
         ]
 
     @property

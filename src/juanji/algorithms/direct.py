@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from juanji.algorithms import channel, depthwise, phased, pixels, planes, space
+from juanji.algorithms import channel, depthwise, phased, pixels, planes, space, turned_planes, whole_rows
 from juanji.algorithms.channel import Channel
 from juanji.algorithms.depthwise import Depthwise
 from juanji.algorithms.phased import Phases
@@ -19,7 +19,9 @@ from juanji.algorithms.pixels import Pixels
 from juanji.algorithms.planes import Plane
 from juanji.algorithms.problem import Problem
 from juanji.algorithms.space import Space
+from juanji.algorithms.turned_planes import Turned
 from juanji.algorithms.weights import Weights
+from juanji.algorithms.whole_rows import Rows
 from juanji.complexes import PARTS
 from juanji.contraction import Contraction, lower
 from juanji.jit.program import Program
@@ -29,7 +31,7 @@ from juanji.spec import NO_EPILOGUE, WORDS, Convolution, Dtypes
 
 Array = npt.NDArray[Any]
 Arrays = Sequence[Array]
-Tile = Space | Channel | Depthwise | Plane | Pixels  # the schedules of a gathering tile
+Tile = Space | Channel | Depthwise | Plane | Pixels | Turned | Rows  # the schedules of a gathering tile
 
 
 def _as_it_is(schedule: Any, items: int) -> Any:
@@ -109,6 +111,8 @@ def _candidates(problem: Problem) -> Iterator[tuple[Tile, float]]:
         yield from channel.candidates(problem)
         yield from depthwise.candidates(problem)
         yield from planes.candidates(problem)
+        yield from whole_rows.candidates(problem)
+        yield from turned_planes.candidates(problem)
         yield from pixels.candidates(problem)
 
 
@@ -122,6 +126,10 @@ def _program(problem: Problem, schedule: Tile) -> Program:
             return planes.program(problem, schedule)
         case Pixels():
             return pixels.program(problem, schedule)
+        case Turned():
+            return turned_planes.program(problem, schedule)
+        case Rows():
+            return whole_rows.program(problem, schedule)
     return depthwise.program(problem, schedule)
 
 
@@ -135,6 +143,10 @@ def _finer(problem: Problem, schedule: Tile, items: int) -> Tile:
             return planes.finer(problem, schedule, items)
         case Pixels():
             return pixels.finer(problem, schedule, items)
+        case Turned():
+            return turned_planes.finer(problem, schedule, items)
+        case Rows():
+            return whole_rows.finer(problem, schedule, items)
     return depthwise.finer(problem, schedule, items)
 
 
@@ -199,9 +211,9 @@ def _grad_weight(spec: Convolution, machine: Machine) -> Work:
 
 
 def outer_or_dot(weights: Weights) -> Job:
-    from juanji.algorithms import dot, outer  # which outputs do not need
+    from juanji.algorithms import dot, outer, row_sums  # which outputs do not need
 
-    kind = dot if weights.dot else outer
+    kind = row_sums if weights.in_rows else dot if weights.dot else outer
     return Job(partial(kind.candidates, weights), partial(kind.program, weights))
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from juanji.boundary import Boundary, border_map, index_map
 from juanji.contraction import Contraction
+from juanji.kept import kept
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Spatial:
         """Whether any window leaves the array."""
         return self.low > 0 or self.extent - self.low > self.size
 
-    @property
+    @kept
     def seen(self) -> float:
         """The part of all taps of all outputs that is inside the array."""
         first = self.low - np.arange(self.kernel) * self.dilation  # an output of stride 1 whose tap is at place 0

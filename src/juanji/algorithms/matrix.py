@@ -29,7 +29,7 @@ adds its own in the same order whichever of both operands has the pixels, so tha
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -37,11 +37,13 @@ from juanji import machine as machines
 from juanji.algorithms import costs, direct
 from juanji.algorithms.direct import Job, Work
 from juanji.algorithms.matrix_layout import Blocks, Layout, Numbers, Unfolded, every, layout, numbers, unfolded
+from juanji.algorithms.matrix_phases import Phases, by_region, together
 from juanji.algorithms.matrix_program import Matrix, program
 from juanji.algorithms.problem import Problem
 from juanji.algorithms.splitting import shared, smaller
 from juanji.contraction import lower
 from juanji.exact import limits
+from juanji.jit import lanes
 from juanji.jit.matrix import moves
 from juanji.jit.matrix_code import PAIRS
 from juanji.jit.tiles import ROWS, TILE
@@ -60,7 +62,8 @@ PRODUCT, LOAD = 16.0, 2.5  # of two tiles; of a tile, beside its products
 FAR_X, FAR_W = 13.0, 7.0  # of a tile of pixels under one tap, of weights that the first cache does not hold
 STREAM = 0.053  # per byte of input, weights or output that the second cache does not hold
 LARGE_PANEL = 0.15  # per byte of a panel that takes more than a third of it
-FAR_PANEL = 0.05  # per byte of an unfolded one beyond half of it
+FAR_PANEL = 0.05  # per byte of an unfolded one beyond half of it; of one for several phases beyond a third, each time it is read
+ACROSS = 24.0  # of a tile of pixels whose rows lie in two cache lines each
 SPREAD = 0.065  # per byte of outputs that are written in pieces of pixels, and more than the second cache takes so
 TILE_CYCLES, SHORT_TILE = 65.0, 180.0  # of a register tile; of one of few channels, whose sums are short
 ROW, STORE, TURNED = 5.5, 1.5, 5.5  # to begin a row of sums that leaves; per vector of it; per vector that leaves transposed
@@ -122,35 +125,58 @@ def work(spec: Convolution, produces: str, machine: Machine) -> Work:
     assert of is not None  # `accepts` has looked
     if produces == "y":
         problem = Problem(lower(spec), spec.dtypes._replace(sum="float32"), spec.epilogue, machine, overflow=spec.overflow)
-        found = Work((_job(problem, of),), spec.dtypes.y)
+        found = Work((job(problem, of),), spec.dtypes.y)
     else:
-        found = direct.grad_input(spec, machine, lambda problem: direct.tile(problem) if problem.goal else _job(problem, of))
+        found = direct.grad_input(spec, machine, join=partial(_phases, of))
     return replace(found, preparing=PREPARING_CALL + PREPARING * of.parts * math.prod(spec.w_shape))
 
 
-def _job(problem: Problem, of: Numbers) -> Job:
+def job(problem: Problem, of: Numbers) -> Job:
+    """A gathering contraction by the matrix tile."""
     return Job(partial(candidates, problem, of), partial(program, problem, of), partial(finer, problem))
+
+
+def job_of_phases(phases: Phases, of: Numbers) -> Job:
+    """Phases of a gradient by the kernel that computes them together."""
+    whole = phases.whole
+    return Job(partial(candidates, whole, of, phases), partial(program, whole, of, phases=phases), partial(finer, whole))
+
+
+def _phases(of: Numbers, problems: Sequence[Problem]) -> list[Job]:
+    """Phases of gradients, together where that is faster; strips of border are too small for the unit."""
+    jobs: list[Job] = []
+    for group in by_region(problems):
+        if group[0].goal:
+            jobs += map(direct.tile, group)
+            continue
+        apart, one = [job(problem, of) for problem in group], together(group, of)
+        if one is not None:
+            joined = job_of_phases(one, of)
+            least = [costs.START_CYCLES + min(cycles for _, cycles in each.candidates()) for each in (joined, *apart)]
+            apart = [joined] if least[0] < sum(least[1:]) else apart
+        jobs += apart
+    return jobs
 
 
 # Schedules ------------------------------------------------------------------------------------------------------------------
 
 
-def candidates(problem: Problem, of: Numbers) -> Iterator[tuple[Matrix, float]]:
-    """Register tiles, with chunks for the caches, and their expected cycles."""
+def candidates(problem: Problem, of: Numbers, phases: Phases | None = None) -> Iterator[tuple[Matrix, float]]:
+    """Register tiles, with chunks for the caches, and their expected cycles; phases: of which the problem is the whole."""
     for rows, columns in REGISTER_TILES:
         blocks = -(-problem.features // (columns * ROWS))
         if columns > 1 and problem.features <= ROWS:
             continue
         for panel in (True, False):
-            if not panel and not _lies_so(problem, of):
+            if not panel and (phases or not _lies_so(problem, of)):
                 continue
             for box in _boxes(problem, of, panel):
                 chunks = math.prod(-(-s.out // b) for s, b in zip(problem.loops.spatial, box, strict=True))
                 if not panel and any(s.out % b for s, b in zip(problem.loops.spatial, box, strict=True)):
                     continue
                 splits = _splits(problem, chunks, blocks)
-                schedule = Matrix(rows, columns, box, -(-blocks // splits), panel)
-                yield schedule, _cycles(problem, of, schedule, chunks)
+                schedule = Matrix(rows, columns, box, -(-blocks // splits), panel, phases.line if phases else 0)
+                yield schedule, _cycles(problem, of, schedule, chunks, phases)
 
 
 def _lies_so(problem: Problem, of: Numbers) -> bool:
@@ -227,20 +253,24 @@ def finer(problem: Problem, schedule: Matrix, items: int) -> Matrix:
     return replace(schedule, share=share, box=smaller(schedule.box, outs, times, schedule.rows * ROWS))
 
 
-def _cycles(problem: Problem, of: Numbers, schedule: Matrix, chunks: int) -> float:
+def _cycles(problem: Problem, of: Numbers, schedule: Matrix, chunks: int, phases: Phases | None) -> float:
     """Expected cycles of a schedule."""
     machine, rows, columns = problem.machine, schedule.rows, schedule.columns
-    where = layout(problem, of, schedule.box, schedule.panel)
-    steps, pairs = _steps(problem, of), PAIRS[of.parts]
+    where = phases.layout(of, schedule.box) if phases else layout(problem, of, schedule.box, schedule.panel)
+    sums = phases.problems if phases else (problem,)  # of a register tile
+    steps, pairs = sum(_steps(each, of) for each in sums), PAIRS[of.parts]
     blocks, pixels = -(-problem.features // (columns * ROWS)), math.prod(schedule.box)
     tiles = -(-_tiles(schedule, where) // rows)
     loads = sum(move.what != "multiply" for move in moves(of.parts, rows, columns))
     weights = steps * of.parts * columns * TILE
-    reuse = where.height if isinstance(where, Unfolded) else problem.kernel  # steps that read a line again
-    far = (FAR_X if schedule.panel else 2 * FAR_X) * rows / reuse + (FAR_W * columns if weights > machine.l1 * 3 // 5 else 0.0)
+    near = weights * max(schedule.phases, 1) // len(sums)  # that tiles read one after the other
+    reuse = where.height if isinstance(where, Unfolded) else sum(each.kernel for each in sums) / len(sums)  # steps that read a line again
+    far = (FAR_X if schedule.panel else 2 * FAR_X) * rows / reuse + (FAR_W * columns if near > machine.l1 * 3 // 5 else 0.0)
     product = steps * (PRODUCT * rows * columns * len(pairs) + LOAD * loads + far * of.parts)
-    product += SHORT_TILE if isinstance(where, Unfolded) else TILE_CYCLES
-    store = pixels / tiles * _store(problem, schedule, where)
+    if phases and where.planar:
+        product += ACROSS * sum(move.what == "a" for move in moves(of.parts, rows, columns)) * phases.across(of.row)
+    product += SHORT_TILE if isinstance(where, Unfolded) else TILE_CYCLES * len(sums)
+    store = pixels / tiles * len(sums) * _store(problem, schedule, where)
     chunk = blocks * tiles * (max(product, store) + EXPOSED * rows * columns * min(product, store))
     if weights * blocks * problem.groups > machine.l2 // 2:
         chunk += STREAM * weights * blocks
@@ -249,6 +279,8 @@ def _cycles(problem: Problem, of: Numbers, schedule: Matrix, chunks: int) -> flo
         chunk += _fill(problem, of, where)
     if isinstance(where, Unfolded):
         chunk += FAR_PANEL * max(panel - machine.l2 // 2, 0)
+    elif phases:
+        chunk += FAR_PANEL * max(panel - machine.l2 // 3, 0) * blocks * len(sums) / schedule.phases
     elif panel > machine.l2 // 3:
         chunk += LARGE_PANEL * panel
     if problem.last and pixels * _output(problem) > machine.l2 // OUTPUTS:
@@ -263,6 +295,8 @@ def _store(problem: Problem, schedule: Matrix, where: Layout) -> float:
     vectors, stored = features * 4 / (problem.machine.vector_bits // 8), min(problem.features, features)
     size = math.prod(problem.y_shape) * itemsize(problem.dtypes.y)
     far = FAR_STORE * stored * itemsize(problem.dtypes.y) if isinstance(where, Unfolded) and size > problem.machine.l2 // 2 else 0.0
+    if schedule.phases > 1:
+        return stored * (STORE * lanes.moves(schedule.phases) + ROW / schedule.phases) / ROWS
     if problem.gaps and not problem.last:
         return features * costs.SCATTER_CYCLES * (0.5 if problem.apart else 1.0)
     if where.planar == problem.last:
@@ -286,6 +320,8 @@ def _tiles(schedule: Matrix, where: Layout) -> int:
     *outer, inner = schedule.box
     if isinstance(where, Unfolded):
         return math.prod(outer) * where.blocks
+    if where.lines:
+        return math.prod(outer) * -(-inner // ROWS)
     if outer and where.outer[-2] % where.outer[-1] == 0:
         gap = where.outer[-2] // where.outer[-1] - inner
         if gap < ROWS:

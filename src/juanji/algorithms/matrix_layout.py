@@ -59,17 +59,17 @@ class Tiles(NamedTuple):
 class Blocks:
     """Pixels, or planes of words, in blocks of channels, each of which is a step of the reduction under one tap.
 
-    planar: pixels are the tiles' columns. every: of a line's pixels those so many apart are wanted alone. outer: from an output's window
-        to the next output's.
+    lines: each tile of pixels lies in one line of outputs, which begin at cache lines. planar: pixels are the tiles' columns. every: of a
+        line's pixels those so many apart are wanted alone. outer: from an output's window to the next output's.
     parts, phases: per axis, by what places are parted, and how many of these parts some tap meets. axes: from a place to the next of its
         part, apart: from one part to the next. blocks, between: of channels, and from one to the next. bytes: of a chunk; room: that a
         tile may read behind. pitch: from a row of a tile of pixels to the next.
     """
 
-    def __init__(self, problem: Problem, of: Numbers, box: Sequence[int], panel: bool):
-        self.problem, self.of, self.box, self.panel = problem, of, box, panel
+    def __init__(self, problem: Problem, of: Numbers, box: Sequence[int], panel: bool, lines: bool = False):
+        self.problem, self.of, self.box, self.panel, self.lines = problem, of, box, panel, lines
         spatial = problem.loops.spatial
-        self.planar, self.every = planar(problem), every(problem) if panel else 1
+        self.planar, self.every = lines or planar(problem), every(problem) if panel else 1
         self.blocks = -(-problem.channels // of.row)
         self.parts, self.phases = [s.stride for s in spatial], [min(s.stride, s.reach) for s in spatial]
         if not panel:
@@ -83,6 +83,7 @@ class Blocks:
         pixel = WORD if self.planar else LINE
         stride = wide.stride // self.every
         step = -(-((box[-1] - 1) * stride + wide.reach) // stride) * stride * pixel
+        step = aligned(step) if lines else step
         self.axes, self.apart, self.outer = [pixel], [0], [stride * pixel]
         for b, s, phases in reversed(list(zip(box[:-1], spatial[:-1], self.phases[:-1], strict=True))):
             self.axes.insert(0, step)
@@ -102,9 +103,12 @@ class Blocks:
     @property
     def steps(self) -> Table:
         """From a window's beginning to each step of the reduction."""
+        return self.steps_of([np.arange(s.kernel, dtype=np.int64) * s.dilation for s in self.problem.loops.spatial])
+
+    def steps_of(self, taps: Sequence[Table]) -> Table:
+        """The same for taps at these places of each axis."""
         places = np.zeros((), np.int64)
-        for axis, s in enumerate(self.problem.loops.spatial):
-            at = np.arange(s.kernel, dtype=np.int64) * s.dilation
+        for axis, (s, at) in enumerate(zip(self.problem.loops.spatial, taps, strict=True)):
             if self.panel and axis < len(self.axes) - 1:
                 step = at % s.stride * self.apart[axis] + at // s.stride * self.axes[axis]
             else:
@@ -123,6 +127,9 @@ class Blocks:
     def tiles(self, rows: int) -> Tiles:
         """The register tiles of a chunk."""
         windows, pitch = self.windows, self.outer[-1]
+        if self.lines:
+            wide = self.box[-1]
+            return _in_lines(windows[::wide], wide, ROWS * pitch, rows)
         if self.planar:
             cover = Cover(windows, pitch, width=rows * ROWS, close=True)
             starts, firsts = (cover.starts[:, None] + np.arange(rows) * (ROWS * pitch)).reshape(-1), cover.firsts
@@ -217,21 +224,30 @@ class Unfolded:
         places = np.zeros((), np.int64)
         for axis, (b, s) in enumerate(zip(outer, self.problem.loops.spatial[:-1], strict=True)):
             places = places[..., None] + self._place(axis, np.arange(b, dtype=np.int64) * s.stride)
-        block, row = np.divmod(np.arange(self.blocks * places.size), places.size)
-        if self.together > 1:  # first those that share a line of the output
-            order = np.lexsort((block, row, block // self.together))
-            block, row = block[order], row[order]
-        starts = block * self.between + places.reshape(-1)[row]
-        firsts = row * wide + block * ROWS
-        ends = np.minimum(firsts + ROWS, (row + 1) * wide)
-        missing = -len(starts) % rows
-        pairs = np.stack((firsts, ends), axis=-1)
-        return Tiles(
-            np.pad(starts, (0, missing), "edge"),
-            np.pad(pairs, ((0, missing), (0, 0))).reshape(-1),
-            np.zeros(0, np.int64),
-            (len(starts) + missing) // rows,
-        )
+        return _in_lines(places.reshape(-1), wide, self.between, rows, self.together)
+
+
+def _in_lines(lines: Table, wide: int, between: int, rows: int, together: int | None = None) -> Tiles:
+    """The register tiles of lines of `wide` outputs, whose windows begin at `lines`, those of each 16 outputs `between` bytes later.
+
+    They go down the lines, so many blocks of 16 `together`, or else along each line.
+    """
+    count = -(-wide // ROWS)
+    block, row = np.divmod(np.arange(count * len(lines)), len(lines))
+    if together != 1:
+        order = np.lexsort((block, row, block // (together or count)))
+        block, row = block[order], row[order]
+    starts = block * between + lines[row]
+    firsts = row * wide + block * ROWS
+    ends = np.minimum(firsts + ROWS, (row + 1) * wide)
+    missing = -len(starts) % rows
+    pairs = np.stack((firsts, ends), axis=-1)
+    return Tiles(
+        np.pad(starts, (0, missing), "edge"),
+        np.pad(pairs, ((0, missing), (0, 0))).reshape(-1),
+        np.zeros(0, np.int64),
+        (len(starts) + missing) // rows,
+    )
 
 
 Layout = Blocks | Unfolded

@@ -5,6 +5,8 @@ second cache holds, and a chunk's positions into blocks of a few steps of 32. Th
 sums of the blocks before, so that no chain of roundings is long. The root mean square error of float32 sums over that of the direct sum is
 0.3 to 0.75 channels-first and 0.6 to 1.15 channels-last, where blocks of the direct sum are shorter. An infinity may give NaN instead, in
 all weights of its channel or feature: what stands between two lines is multiplied by zeros.
+
+Weights of one tap, whose operands are read where they lie, have a tile of their own (`matrix_pointwise`).
 """
 
 from __future__ import annotations
@@ -18,13 +20,14 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from juanji.algorithms import costs
+from juanji.algorithms import costs, matrix_pointwise
 from juanji.algorithms.direct import Job, Work, add_segments
 from juanji.algorithms.loops import Spatial
 from juanji.algorithms.matrix_layout import Numbers, numbers
 from juanji.algorithms.problem import Problem, Tables, aligned
 from juanji.algorithms.splitting import shared
 from juanji.algorithms.weights import Weights, aligned_to
+from juanji.boundary import Boundary
 from juanji.contraction import lower
 from juanji.jit.emit import LINE
 from juanji.jit.matrix_outer import PAIRS, STEP, emit_matrix_outer, order
@@ -49,6 +52,7 @@ SLOWER = 1.45  # times both: the processor's clock when its unit is busy, and ti
 TILE_CYCLES = 65.0
 LEAVE, FAR_LEAVE = 64.0, 250.0  # per accumulator whose sums are taken up and put down for another chunk, in the second cache or beyond
 CUT, TURN, JOIN = 0.9, 430.0, 275.0  # per number of a plane; per square of 32 positions that is turned, or whose pixels are joined
+PARTED = 0.2  # per number of a line that is parted into phases
 FAR = 1.2  # times that for the part of the second cache that panels take beyond what is near
 STORE = 22.0  # per vector of weights
 
@@ -118,6 +122,16 @@ class Panels(Weights):
         self.places = Places(self.spatial, self.box)
         self.blocks_c = -(-problem.channels // ROWS)
 
+    def _axes(self) -> tuple[tuple[Spatial, ...], int]:
+        """Images are the outermost axis where lines wait anyway: a chunk of several small ones takes its sums up but once."""
+        spatial, batch = self.problem.loops.spatial, self.problem.batch
+        if batch == 1 or len(spatial) == 1:
+            return spatial, batch
+        return (Spatial(batch, batch, 1, 1, 1, 0, Boundary(), 0, 0), *spatial), 1
+
+    def _in_rows(self) -> bool:
+        return False
+
     def _lanewise(self, across: int) -> int:
         return 0
 
@@ -149,7 +163,7 @@ class Panels(Weights):
         boxes = math.prod(-(-s.out // b) for s, b in zip(self.spatial, box, strict=True))
         tiles = -(-problem.channels // ROWS) * problem.kernel * -(-problem.features // ROWS)
         leave = LEAVE if tiles * TILE < problem.machine.l2 // 2 else FAR_LEAVE
-        sums = tiles * leave if boxes * problem.batch > 1 else 0.0
+        sums = tiles * leave if boxes * self.images > 1 else 0.0
         products = places.steps * SLOWER * PRODUCT * len(PAIRS[self.of.parts]) * tiles
         return boxes * (products + self.filling(places, box) * (1 + FAR * max(share - NEAR, 0)) + sums)
 
@@ -163,7 +177,7 @@ class Panels(Weights):
             pixels = lines * places.phases[-1] * -(-across // (wide.stride * square)) * -(-problem.channels // lanes)
             copies = 0.0 if self.in_place else lines * (costs.LINE_CYCLES + across * problem.channels / lanes * costs.COPY_CYCLES)
             return pixels * TURN + copies + errors * JOIN
-        one = costs.COPY_CYCLES / lanes if wide.stride == 1 else costs.SCALAR_CYCLES
+        one = costs.COPY_CYCLES / lanes if wide.stride == 1 else PARTED
         copies = 0.0 if self.in_place else lines * (costs.LINE_CYCLES + across * one)
         return problem.channels * (CUT * places.end + copies) + errors * TURN
 
@@ -198,22 +212,29 @@ def work(spec: Convolution, machine: Machine) -> Work:
     of = numbers(spec.dtypes.x, spec.dtypes.y)
     assert of is not None  # `matrix.accepts` has looked
     dtypes = spec.dtypes._replace(sum="float32")
-    panels = Panels(Problem(replace(lower(spec), taps=None), dtypes, NO_EPILOGUE, machine), spec.weight_layout, of)
-    panels.problem.goal = int(panels.segments > 1)
-    more = ((panels.segments, *spec.w_shape),) if panels.segments > 1 else ()
-    job = Job(partial(candidates, panels), partial(program, panels), partial(finer, panels))
+    problem = Problem(replace(lower(spec), taps=None), dtypes, NO_EPILOGUE, machine)
+    find = matrix_pointwise.job if matrix_pointwise.accepts(problem) else _job
+    sums, job = find(problem, spec.weight_layout, of)
+    problem.goal = int(sums.segments > 1)
+    more = ((sums.segments, *spec.w_shape),) if sums.segments > 1 else ()
     after = add_segments if more else None
     return Work((job,), "float32", spec.dtypes.w == "float32", more, "sums of segments, added in order", after=after)
 
 
-def candidates(panels: Panels) -> Iterator[tuple[MatrixOuter, float]]:
+def _job(problem: Problem, weight_layout: str, of: Numbers) -> tuple[Weights, Job]:
+    """How the sum is cut, and what computes it."""
+    panels = Panels(problem, weight_layout, of)
+    return panels, Job(partial(_candidates, panels), partial(_program, panels), partial(_finer, panels))
+
+
+def _candidates(panels: Panels) -> Iterator[tuple[MatrixOuter, float]]:
     """Register tiles and their expected cycles."""
     for rows, columns in REGISTER_TILES:
         if (columns == 1 or panels.features > ROWS) and (rows == 1 or panels.tiles > 1):
             yield MatrixOuter(rows, columns, 1), _cycles(panels, rows, columns)
 
 
-def finer(panels: Panels, schedule: MatrixOuter, items: int) -> MatrixOuter:
+def _finer(panels: Panels, schedule: MatrixOuter, items: int) -> MatrixOuter:
     """The schedule in about so many items."""
     blocks = -(-panels.features // (schedule.columns * ROWS))
     share = shared(blocks, -(-items // (panels.segments * panels.groups)))
@@ -230,10 +251,10 @@ def _cycles(panels: Panels, rows: int, columns: int) -> float:
     step += LOAD_A * loads.count("a") + LOAD_B * loads.count("b")
     tiles = blocks * groups * (places.steps * step * SLOWER + -(-places.steps // BLOCK) * TILE_CYCLES)
     stored = panels.segments * panels.groups * panels.count * -(-panels.features // problem.lanes) * STORE
-    return problem.batch * panels.chunks * panels.groups * (tiles + panels.filling(places, panels.box)) + stored
+    return panels.images * panels.chunks * panels.groups * (tiles + panels.filling(places, panels.box)) + stored
 
 
-def program(panels: Panels, schedule: MatrixOuter) -> Program:
+def _program(panels: Panels, schedule: MatrixOuter) -> Program:
     """The kernel of a schedule, and its arguments."""
     problem, spatial, places, parts = panels.problem, panels.spatial, panels.places, panels.of.parts
     dtypes, rows, columns = problem.dtypes, schedule.rows, schedule.columns
@@ -265,7 +286,7 @@ def program(panels: Panels, schedule: MatrixOuter) -> Program:
     tile, count = columns * TILE, aligned_to(panels.tiles, rows)
     block = -(-places.steps // -(-places.steps // BLOCK))
     # Where a segment is one chunk, the sums of one block of features leave before those of the next are begun.
-    step_f = count * tile if panels.segments < panels.chunks * problem.batch else 0
+    step_f = count * tile if panels.segments < panels.chunks * panels.images else 0
     waiting = sums + (share - 1) * step_f + count * tile + LINE
 
     starts = np.add.outer(np.arange(panels.blocks_c, dtype=np.int64) * ROWS * plane, places.taps * NUMBER).reshape(-1)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from juanji.algorithms.channel import offsets
-from juanji.algorithms.matrix_layout import WORD, Layout, Numbers, Table, Unfolded, layout
+from juanji.algorithms.dealing import Dealing
+from juanji.algorithms.matrix_layout import WORD, Blocks, Layout, Numbers, Table, Unfolded, layout
+from juanji.algorithms.matrix_phases import Phases
 from juanji.algorithms.packing import BiasPacking, Packing, TransformedPacking
 from juanji.algorithms.problem import Problem, aligned
 from juanji.jit.emit import LINE, Type
 from juanji.jit.matrix import emit_matrix
 from juanji.jit.matrix_code import MatrixCode
 from juanji.jit.matrix_weights import MatrixWeightsCode, emit_matrix_weights
+from juanji.jit.memory import empty_aligned
 from juanji.jit.program import Program
 from juanji.jit.tiles import ROWS, TILE
+from juanji.kept import kept
 
 Array = npt.NDArray[Any]
 
@@ -34,16 +40,18 @@ class Matrix:
     box: tuple[int, ...]
     share: int
     panel: bool
+    phases: int = 0  # of a line that are put together; 0 where there are none
 
     @property
     def tile(self) -> tuple[object, ...]:
         """Schedules with equal tiles share their code."""
-        return "matrix", self.rows, self.columns, self.panel
+        return "matrix", self.rows, self.columns, self.panel, self.phases
 
     def __str__(self) -> str:
         source = "through a panel" if self.panel else "read in place"
+        phases = "of all phases, " if self.phases else ""
         return (
-            f"matrix unit, {self.rows * ROWS} pixels × {self.columns * ROWS} features, "
+            f"matrix unit, {self.rows * ROWS} pixels × {self.columns * ROWS} features, {phases}"
             f"chunks of {'×'.join(map(str, self.box))} pixels {source}, {self.share} blocks of features"
         )
 
@@ -78,6 +86,30 @@ def _along(packing: Packing, of: Numbers, reduction: Table) -> bool:
     return np.array_equal(places, places[:, :1] + order)
 
 
+class PhasesPacking:
+    """The packed weights of several phases, one behind the other. starts: the bytes at which those of each begin, and the end."""
+
+    def __init__(self, packs: Sequence[WeightsPacking]):
+        self.packs = packs
+        self.starts = [0, *itertools.accumulate(math.prod(pack.shape) for pack in packs)]
+
+    def __call__(self, w: Array) -> Array:
+        """The packed weights, a new array."""
+        found = empty_aligned((self.starts[-1],), np.uint8)
+        parts = [found[start:end] for start, end in itertools.pairwise(self.starts)]
+        if self._dealing:
+            self._dealing(w, parts)
+        else:
+            for pack, part in zip(self.packs, parts, strict=True):
+                pack(w, part)
+        return found
+
+    @kept
+    def _dealing(self) -> Dealing | None:
+        """What puts the weights of all phases in order, if one pass does."""
+        return Dealing.of(self.packs)
+
+
 class RowsOfBias(BiasPacking):
     """packed[group, feature] = a row of a tile that holds the feature's bias throughout."""
 
@@ -86,11 +118,11 @@ class RowsOfBias(BiasPacking):
         return np.repeat(super().__call__(bias), ROWS, axis=-1)
 
 
-def program(problem: Problem, of: Numbers, schedule: Matrix) -> Program:
-    """The kernel of a schedule, and its arguments."""
+def program(problem: Problem, of: Numbers, schedule: Matrix, phases: Phases | None = None) -> Program:
+    """The kernel of a schedule, and its arguments; phases: of which the problem is the whole."""
     dtypes, epilogue, spatial = problem.dtypes, problem.epilogue, problem.loops.spatial
     rows, columns, box, wide = schedule.rows, schedule.columns, schedule.box, spatial[-1]
-    where = layout(problem, of, box, schedule.panel)
+    where = phases.layout(of, box) if phases else layout(problem, of, box, schedule.panel)
     few = isinstance(where, Unfolded)
     parted = problem.last and few and problem.groups == 1 and problem.channels * wide.stride <= MOST_PARTED
     code = MatrixCode(
@@ -116,14 +148,15 @@ def program(problem: Problem, of: Numbers, schedule: Matrix) -> Program:
         narrowing=problem.narrowing,
         rows=rows,
         columns=columns,
+        phases=schedule.phases,
     )
     width = columns * ROWS
-    tiles, steps = where.tiles(rows), where.steps
+    tiles = where.tiles(rows)
     goals = offsets(box, [problem.y_step(s) for s in spatial]) if code.gaps else np.zeros(0, np.int64)
     maps = [s.table for s in spatial[:-1]] + [wide.border]
     constants = _constants(problem, code)
     sums_at = tiles.rows % (rows * ROWS) * (columns * LINE)
-    tables: tuple[Array, ...] = (constants, *maps, tiles.starts, tiles.firsts, sums_at, goals, steps)
+    tables: tuple[Array, ...] = (constants, *maps, tiles.starts, tiles.firsts, sums_at, goals)
     at = [table.ctypes.data for table in tables]
 
     # Scratch: the panel, once for each part; lines that are unfolded; sums.
@@ -136,15 +169,15 @@ def program(problem: Problem, of: Numbers, schedule: Matrix) -> Program:
         sums += line["line_part"] * of.parts
         unfolding = {"map_words": numbers_at.ctypes.data, "words": where.words, "blocks": where.blocks, "clear": where.behind, **line}
     blocks_f = -(-problem.features // width)
-    packing = WeightsPacking(problem, where, columns)
+    order = _steps_of_phases(phases, of, box, columns) if phases else _steps(problem, where, columns)
     ys = problem.y_strides
     words = {
         "constants": at[0], "map_w": at[len(spatial)], "size_w": wide.size, "low_w": wide.low, "phase": 0, "line": 0, "slack": 0,
         "groups": problem.groups, "channels": problem.channels, "panels": where.blocks,
-        "panel_b": where.between, "part": part, "piece": -(-_pieces(problem, code) // len(steps)),
-        "map_tiles": at[-5], "map_firsts": at[-4], "map_sums": at[-3], "map_goals": at[-2], "map_steps": at[-1],
-        "tiles": tiles.registers, "steps": len(steps), "pitch": where.pitch, "split": schedule.share,
-        "splits": -(-blocks_f // schedule.share), "blocks_f": blocks_f, "count_f": problem.features, "step": packing.step,
+        "panel_b": where.between, "part": part, "piece": -(-_pieces(problem, code) // order.least),
+        "map_tiles": at[-4], "map_firsts": at[-3], "map_sums": at[-2], "map_goals": at[-1],
+        "tiles": tiles.registers, "pitch": where.pitch, "split": schedule.share,
+        "splits": -(-blocks_f // schedule.share), "blocks_f": blocks_f, "count_f": problem.features, **order.words,
         "ys_n": ys[0], "ys_c": ys[problem.channel_dimension], "ys_p": ys[wide.y], "lines": lines, "sums": sums,
         "stream": int(problem.stream), **unfolding,
     }  # fmt: skip
@@ -161,14 +194,41 @@ def program(problem: Problem, of: Numbers, schedule: Matrix) -> Program:
         x_axes={"xs_n": 0, "xs_c": problem.channel_dimension, "xs_w": wide.x, **{f"xs{i}": s.x for i, s in enumerate(spatial)}},
         close=problem.close_in_chunks(bool(schedule.panel and not parted)),
         items=problem.batch * problem.groups * chunks * words["splits"],
-        scratch=sums + 2 * rows * columns * TILE,
-        pack_weights=packing,
+        scratch=sums + 2 * max(code.phases, 1) * code.sums,
+        pack_weights=order.packing,
         pack_bias=RowsOfBias(of.total, problem.groups, width) if where.planar else BiasPacking(of.total, problem.groups, width),
-        tables=tables,
+        tables=(*tables, *order.tables),
         x_skipped=problem.loops.skipped,
         y_start=problem.y_start,
         goal=problem.goal,
     )
+
+
+class Steps(NamedTuple):
+    """The steps of all sums of a register tile, as arguments and tables; the least number of steps of one; their weights."""
+
+    words: dict[str, int]
+    tables: tuple[Array, ...]
+    least: int
+    packing: WeightsPacking | PhasesPacking
+
+
+def _steps(problem: Problem, where: Layout, columns: int) -> Steps:
+    places, packing = where.steps, WeightsPacking(problem, where, columns)
+    return Steps({"map_steps": places.ctypes.data, "steps": len(places), "step": packing.step}, (places,), len(places), packing)
+
+
+def _steps_of_phases(phases: Phases, of: Numbers, box: Sequence[int], columns: int) -> Steps:
+    where = phases.layout(of, box)
+    packs = [WeightsPacking(problem, Blocks(problem, of, box, True, lines=where.lines), columns) for problem in phases.problems]
+    packing = PhasesPacking(packs)
+    places = [where.steps_of(taps) for taps in phases.taps]
+    goals = np.repeat(phases.goals, phases.line)
+    rows = zip(places, packs, packing.starts, goals, strict=False)
+    table = np.array([(at.ctypes.data, len(at), start, pack.step, goal) for at, pack, start, goal in rows], np.int64)
+    counts = table[:, 1].reshape(-1, phases.line).sum(axis=1)
+    words = {"map_phases": table.ctypes.data, "others": len(counts)}
+    return Steps(words, (table, *places), int(counts.min()), packing)
 
 
 def _lines(where: Unfolded, size: int) -> tuple[dict[str, int], Table]:

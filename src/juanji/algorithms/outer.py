@@ -15,6 +15,7 @@ from juanji.jit.outer import OuterCode, emit_outer
 from juanji.jit.program import Program
 
 MOST_PLACES = 10  # whose addresses stay in registers
+ACROSS = 2.5  # loads that a vector of dy counts for where it lies, beside those that broadcast x
 
 
 @dataclass(frozen=True)
@@ -52,20 +53,28 @@ def candidates(weights: Weights) -> Iterator[tuple[Outer, float]]:
         if width - problem.lanes >= weights.features or (weights.lanewise and tail and (weights.lanewise > 1 or not weights.panel)):
             continue
         splits = 1 if weights.lanewise else _splits(weights, blocks, width)
+        in_place = _errors_in_place(weights, width)
         for rows in range(1, 13):
             sums = rows * vectors
             if sums + vectors + (not weights.lanewise) > problem.machine.registers or rows > weights.count:
                 continue
             if rows % group or rows // group > MOST_PLACES:
                 continue
-            loads = rows * (vectors if weights.lanewise else 1) + vectors
+            loads = rows * (vectors if weights.lanewise else 1) + vectors * (ACROSS if in_place and not weights.lanewise else 1)
             moves = sums if weights.lanewise > 1 else 0
             step = max((sums + moves) / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, costs.FMA_LATENCY)
             tile = pixels * step + math.prod(box[:-1]) * costs.LOOP_CYCLES + sums * 2 * costs.STORE_CYCLES + costs.TILE_CYCLES
-            errors = pixels * (vectors * costs.COPY_CYCLES + costs.PIXEL_CYCLES if problem.last else vectors * costs.TURN_CYCLES)
+            one = vectors * costs.COPY_CYCLES + costs.PIXEL_CYCLES if problem.last else vectors * costs.TURN_CYCLES
+            errors = 0.0 if in_place else pixels * one
             cycles = many * (blocks * (-(-weights.count // rows) * tile + errors) + panel * splits)
             cycles += weights.groups * blocks * weights.count * vectors * costs.TURNED_STORE_CYCLES
             yield Outer(rows, vectors, splits, weights.panel, weights.lanewise > 0), cycles
+
+
+def _errors_in_place(weights: Weights, width: int) -> bool:
+    """Whether dy is read where it lies: pixels that are as wide as a tile, one behind the other."""
+    problem = weights.problem
+    return problem.last and problem.dtypes.y == problem.dtypes.sum and weights.features == problem.y_shape[-1] == width
 
 
 def _splits(weights: Weights, blocks: int, width: int) -> int:
@@ -91,7 +100,7 @@ def program(weights: Weights, schedule: Outer) -> Program:
         planar=not problem.last and not weights.lanewise,
         planar_x=not problem.last,
         panel=schedule.panel,
-        errors=not (weights.lanewise and problem.last and dtypes.y == dtypes.sum and problem.y_shape[-1] == width),
+        errors=not _errors_in_place(weights, width),
         step=1 if problem.last else spatial[last].step,
         turned=weights.turned,
         lanewise=weights.lanewise,

@@ -205,13 +205,13 @@ class TransformedPacking:
         self.scratch = scratch
         self.shape, self.dtype = (math.prod(packing.shape[:2]), *shape), dtype
 
-    def __call__(self, w: Array) -> Array:
-        """The transformed weights, a new array."""
-        return self.transformed(self.packing.as_it_lies(w) if self.in_place else self.packing(w))
+    def __call__(self, w: Array, into: Array | None = None) -> Array:
+        """The transformed weights; into: an array for them, else a new one."""
+        return self.transformed(self.packing.as_it_lies(w) if self.in_place else self.packing(w), into)
 
-    def transformed(self, packed: Array) -> Array:
+    def transformed(self, packed: Array, into: Array | None = None) -> Array:
         """The same of packed weights."""
-        found = empty_aligned(self.shape, self.dtype)
+        found = empty_aligned(self.shape, self.dtype) if into is None else into
         self._kernel(None, packed, None, found, None)
         return found
 

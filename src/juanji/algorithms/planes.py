@@ -11,18 +11,20 @@ from juanji.algorithms.loops import Spatial, three_axes
 from juanji.algorithms.packing import BiasPacking, pack_weights
 from juanji.algorithms.problem import Problem, Tables, aligned
 from juanji.algorithms.splitting import shared
-from juanji.jit.planes import PARTED, PlaneCode, emit_planes
+from juanji.jit.planes import MOST_UNROLLED, PARTED, PlaneCode, emit_planes
 from juanji.jit.program import Program
 from juanji.spec import WORDS
 
 MOST_HELD = 9  # weights that are held in registers
-MOST_SUMS, MOST_SUMS_APART = 8, 16  # of a tile; where weights are not held. With more, LLVM moves loads so far ahead that registers run out
+MOST_SUMS = 16  # of a tile
+MOST_SUMS_HELD = 8  # beside weights that are held all along. With more, LLVM moves loads so far ahead that registers run out
 MOST_LINES = 64  # rows of the panel under a tile that are written one after the other, where strides or dilations keep them from a loop
 LARGE, CLIPPED = 64, 0.8  # taps of a kernel, and their part inside the array, from which on asking which are outside pays
 PANEL = 0.85  # of the first cache that a panel may take
 
 # Cycles, measured as those of `costs`.
 ROW_CYCLES = 5.0  # to start a row that is copied
+COLUMN_CYCLES = 0.5  # per column of a row of the window, where these are a loop
 WEIGHT_LOADS = 0.6  # loads that a weight counts for that is not held: a single number
 COPY_CYCLES = 2.0  # per vector that is copied
 PARTED_CYCLES = 4.0  # per vector that is cut into phases
@@ -77,7 +79,7 @@ def candidates(problem: Problem) -> Iterator[tuple[Plane, float]]:
     panel_rows = deep.extent * ((band - 1) * high.stride + high.reach)
     fill = panel_rows * (ROW_CYCLES + _copying(problem, wide))
     held = _held(problem)
-    most_sums = MOST_SUMS if held else min(MOST_SUMS_APART, problem.machine.registers - 6)
+    most_sums = MOST_SUMS_HELD if held and deep.kernel == 1 else min(MOST_SUMS, problem.machine.registers - 6)
     taps, plane_taps = problem.kernel, high.kernel * wide.kernel
     done = high.seen if _clipped(problem) else 1.0
     for rows, vectors in itertools.product(range(1, 9), range(1, 5)):
@@ -87,8 +89,10 @@ def candidates(problem: Problem) -> Iterator[tuple[Plane, float]]:
         met = len({r * high.stride + k * high.dilation for r in range(rows) for k in range(high.kernel)})
         if met > MOST_LINES and not high.stride == high.dilation == 1:
             continue
-        loads = deep.kernel * (met * wide.kernel * vectors * costs.CROSSING + (0 if held else rows * plane_taps * WEIGHT_LOADS))
-        tile = done * max(sums * taps / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, taps * costs.FMA_LATENCY)
+        weights = plane_taps * (rows * WEIGHT_LOADS if not held else 1 if deep.kernel > 1 else 0)
+        loads = deep.kernel * (met * wide.kernel * vectors * costs.CROSSING + weights)
+        columns = deep.kernel * met * wide.kernel * COLUMN_CYCLES if sums * plane_taps > MOST_UNROLLED else 0.0
+        tile = done * (max(sums * taps / costs.FMA_PER_CYCLE, loads / costs.LOADS_PER_CYCLE, taps * costs.FMA_LATENCY) + columns)
         apart = 0 if vectors * problem.lanes >= wide.out else rows - 1
         tile += sums * (costs.STORE_CYCLES * wide.step + apart * APART_CYCLES)
         tile += costs.TILE_CYCLES / 2 + deep.kernel * costs.LOOP_CYCLES / 2
@@ -121,8 +125,9 @@ def _copying(problem: Problem, wide: Spatial) -> float:
 
 
 def _held(problem: Problem) -> bool:
-    """Whether registers hold the weights of a filter, beside the sums."""
-    return three_axes(problem.loops)[0].kernel == 1 and problem.kernel <= min(MOST_HELD, problem.machine.registers - MOST_SUMS - 4)
+    """Whether registers hold the weights of an outer tap, beside the sums."""
+    _, high, wide = three_axes(problem.loops)
+    return high.kernel * wide.kernel <= min(MOST_HELD, problem.machine.registers - MOST_SUMS - 4)
 
 
 def finer(problem: Problem, schedule: Plane, items: int) -> Plane:

@@ -23,6 +23,7 @@ from juanji.machine import Machine
 from juanji.windows import Index, Slide, Spread, Windows
 
 Array = npt.NDArray[Any]
+Divisors = tuple[npt.NDArray[np.int64], ...]
 
 MOST_STRIDE = 8  # with which a slide or spread still beats one window at a time: each tap takes as many loads and shuffles
 PANEL = 16 << 10  # bytes of small planes that are turned into pixels together; in larger ones rows are long enough
@@ -31,11 +32,13 @@ MOST_WRITTEN = 4  # taps of a slide that are written one after the other
 LINE_ELEMENTS = 2048  # outputs of a block of columns: their line stays in the first cache
 LARGE = 5  # rows of a plane to one of its results, from which on this is faster than to reduce along rows
 LEAST_TURNED = 3  # times as many elements as lines have, from which on planes are reduced to these and then turned
+MANY_MET = 16  # elements of a window, from which on that pays anyway: one axis after the other, there are fewer to meet
 TOGETHER = 4  # rows that go down into lines of their own before any is read again
 SHORT_LINE = 512  # elements, up to which a line would be read before it has reached the first cache
 ITEM_TAPS = 1 << 16  # elements that an item of work should meet at least
 TAP_CYCLES = 0.25  # per element that a window meets, for the choice of threads
 SHARE = 128  # channels to which values are sent together: fewer, and their lines of the first cache are in each other's way
+ASKED_FOR = 1 << 16  # bytes of a plane, up to which the next one is asked for before it is cleared
 SCATTER_CYCLES = 4.0  # per element that is scattered
 
 
@@ -81,8 +84,8 @@ class Reduction:
 
     x, y, total: element types of input and output, and of comparisons or sums. largest: the largest element, else the sum.
     places: also where the largest stands. matched: only elements whose places name the output count; channels last only.
-    before: "abs" or "square" of each element. root: the square root of each result. divisors: per axis what results are divided by,
-    or None.
+    before: "abs" or "square" of each element. root: the square root of each result. times: each result by the element beside it of an
+    array that lies as results do. divisors, shared: per axis what results are divided by, or elements before they are added, or None.
     """
 
     windows: tuple[Windows, ...]
@@ -97,7 +100,9 @@ class Reduction:
     matched: bool = False
     before: str | None = None
     root: bool = False
-    divisors: tuple[npt.NDArray[np.int64], ...] | None = None
+    times: bool = False
+    divisors: Divisors | None = None
+    shared: Divisors | None = None
 
     @property
     def last(self) -> bool:
@@ -105,10 +110,17 @@ class Reduction:
         return self.layout == "channels_last" and self.channels > 1
 
     @property
+    def bytes(self) -> int:
+        """Of input and output."""
+        inside, outside = math.prod(w.size for w in self.windows), math.prod(w.out for w in self.windows)
+        of_x, of_y = np.dtype(self.x).itemsize, np.dtype(self.y).itemsize
+        return self.batch * self.channels * (inside * of_x + outside * of_y)
+
+    @property
     def after(self) -> str | None:
         """What is done to a result. To divide by a power of two is to multiply by its reciprocal, to the last bit."""
-        if self.root:
-            return "root"
+        if self.root or self.times:
+            return "root" if self.root else "times"
         if self.divisors is None or all((d == 1).all() for d in self.divisors):
             return None
         return "scale" if all((d & (d - 1) == 0).all() for d in self.divisors) else "divide"
@@ -128,16 +140,19 @@ def reduction(work: Reduction, machine: Machine) -> Kernel:
     windows, after = work.windows, work.after
     wide, plane = windows[-1], math.prod(w.size for w in windows)
     places = None if not work.places else "i32" if plane < 2**31 else "i64"
-    mode, stride = _mode(work, places is None and (after is None or work.even), lanes)
+    mode, stride = _mode(work, places is None and (after in (None, "times") or work.even), lanes)
     regular = wide.regular
     slide = regular if isinstance(regular, Slide) and mode == "slide" else None
     vectors = 4 if places is None or size >= BYTES[places] else 1
-    lined = _lined(work) if mode == "planes" and places is None and lanes <= _lined(work) <= plane / LEAST_TURNED else 0
+    taps = math.prod(int(w.count.max()) for w in windows)
+    least = 1 if taps >= MANY_MET and len(windows) > 1 else LEAST_TURNED
+    lined = _lined(work) if mode == "planes" and places is None and lanes <= _lined(work) <= plane / least else 0
     rows = len(windows) > 1 and mode not in ("channels", "planes", "whole")
     if rows or lined:
         vectors = min(vectors, -(-wide.size // lanes))
     elif mode == "whole":
         vectors = min(vectors, wide.size // lanes)
+    portions = _portions(work)
     code = PoolingCode(
         x=work.x,
         y=work.y,
@@ -156,10 +171,11 @@ def reduction(work: Reduction, machine: Machine) -> Kernel:
         long=mode == "run" and wide.step == 1 and int(wide.count.max()) >= lanes,
         vectors=vectors,
         lined=lined > 0,
+        portions=tuple(bool((portion != 1).any()) for portion in portions),
+        far=rows and work.bytes > machine.l2,
         together=TOGETHER if rows and wide.size <= SHORT_LINE else 1,
     )
     out = [w.out for w in windows]
-    taps = math.prod(int(w.count.max()) for w in windows)
     factors = _factors(work, after, lanes)
     firsts, counts = [w.first for w in windows], [w.count for w in windows]
     words = {"channels": work.channels, "pixels": math.prod(out), "plane": plane, "size": wide.size, "line": 0, "line_all": 0}
@@ -205,6 +221,7 @@ def reduction(work: Reduction, machine: Machine) -> Kernel:
             f"out{axis}": w.out, f"step{axis}": w.step, f"lin{axis}": math.prod(v.size for v in windows[axis + 1 :]),
             f"ys{axis}": math.prod(out[axis + 1 :]), f"map_weight{axis}": factors[axis].ctypes.data if axis < len(factors) else 0,
             f"map_first{axis}": firsts[axis].ctypes.data, f"map_count{axis}": counts[axis].ctypes.data,
+            f"map_portion{axis}": portions[axis].ctypes.data if portions else 0,
         }  # fmt: skip
     spatial = list(range(1, n + 1) if work.layout == "channels_last" else range(2, n + 2))
     channel = n + 1 if work.layout == "channels_last" else 1
@@ -221,7 +238,7 @@ def reduction(work: Reduction, machine: Machine) -> Kernel:
         scratch=scratch,
         cycles=TAP_CYCLES * taps * math.prod(out) * work.batch * work.channels,
         close=tuple(inner),
-        tables=(*factors, *firsts, *counts, ends),
+        tables=(*factors, *firsts, *counts, *portions, ends),
     )
 
 
@@ -230,8 +247,8 @@ def _merged(work: Reduction) -> Reduction:
     windows, size, out = work.windows, math.prod(w.size for w in work.windows), math.prod(w.out for w in work.windows)
     if len(windows) > 1 and (size == 1 or out == 1) and all((w.count == w.size).all() for w in windows):
         one = Windows(size, np.zeros(out, np.int64), np.full(out, size, np.int64), 1, None)
-        divisors = work.divisors and (reduce(np.multiply.outer, work.divisors).reshape(-1),)
-        return replace(work, windows=(one,), divisors=divisors)
+        divisors, shared = (per and (reduce(np.multiply.outer, per).reshape(-1),) for per in (work.divisors, work.shared))
+        return replace(work, windows=(one,), divisors=divisors, shared=shared)
     return work
 
 
@@ -262,7 +279,7 @@ def _mode(work: Reduction, plain: bool, lanes: int) -> tuple[str, int]:
     if size >= 4 and 2 * work.channels >= lanes and min(ends) > 1 and max(ends) * lanes * size <= panel:
         return "planes", 1
     one = len(work.windows) == wide.out == 1 and wide.count[0] == wide.size  # a single window may also miss elements
-    if one and wide.size >= lanes <= work.channels and not work.places:
+    if one and wide.size >= lanes <= work.channels and not work.places and not work.shared:
         return "whole", 1
     if regular is not None and regular.stride <= MOST_STRIDE and wide.out > 1:
         return ("slide" if isinstance(regular, Slide) else "spread"), regular.stride
@@ -298,18 +315,39 @@ def _factors(work: Reduction, after: str | None, lanes: int) -> tuple[Array, ...
     return tuple(factors)
 
 
+def _portions(work: Reduction) -> tuple[Array, ...]:
+    """Per axis what its elements are multiplied by. Axes whose elements are all alike leave that to the last, so that less is rounded."""
+    if work.shared is None:
+        return ()
+    *outer, last = work.shared
+    even = [bool((divisor == divisor[0]).all()) for divisor in outer]
+    last = last * math.prod(int(divisor[0]) for divisor, alike in zip(outer, even, strict=True) if alike)
+    outer = [np.ones_like(divisor) if alike else divisor for divisor, alike in zip(outer, even, strict=True)]
+    return tuple((1 / divisor).astype(work.total) for divisor in (*outer, last))
+
+
 def scatter(
-    size: tuple[int, ...], out: tuple[int, ...], batch: int, channels: int, last: bool, dtype: str, add: bool, beside: int = 1
+    size: tuple[int, ...],
+    out: tuple[int, ...],
+    batch: int,
+    channels: int,
+    last: bool,
+    dtype: str,
+    add: bool,
+    machine: Machine,
+    beside: int = 1,
 ) -> Kernel:
     """The kernel that puts values (…, *out) where their places say in planes of zeros (…, *size); equal places add up, or the last wins.
 
     beside: channels-first planes whose values are sent in turns.
     """
     last = last and channels > 1
-    code = ScatterCode(dtype, add, last, 1 if last else beside)
     places, pixels, planes = math.prod(out), math.prod(size), batch * channels
-    share = min(channels, SHARE)
-    shares = -(-channels // share)
+    plane = pixels * np.dtype(dtype).itemsize
+    far = not last and planes * (plane + places * (8 + np.dtype(dtype).itemsize)) > machine.l2
+    code = ScatterCode(dtype, add, last, 1 if last else beside, far)
+    share = min(channels, SHARE) if last else plane // places if plane <= ASKED_FOR else 0
+    shares = -(-channels // share) if last else 1
     words = {"places": places, "pixels": pixels, "channels": channels, "share": share, "shares": shares, "planes": planes}
     items = batch * shares if last else -(-planes // beside)
     return Kernel(code, emit_scatter, code.names, words, {}, items, 0, planes * (SCATTER_CYCLES * places + TAP_CYCLES * pixels))

@@ -14,6 +14,7 @@ from juanji.algorithms import costs
 from juanji.algorithms.problem import aligned, as_sums, contiguous_strides
 from juanji.boundary import index_map
 from juanji.exact import Narrowing
+from juanji.jit.emit import LINE
 from juanji.kept import kept
 from juanji.machine import Machine
 from juanji.spec import WORDS, Convolution, itemsize, span
@@ -21,6 +22,7 @@ from juanji.spec import WORDS, Convolution, itemsize, span
 Array = npt.NDArray[Any]
 
 OVERLAP = 0.1  # of the arithmetic that does not hide behind reading memory
+LONG_PLANE = 512  # bytes, from which on planes beside each other may share few sets of the first cache
 LEAST_ITEM = 1 << 18  # multiply-adds, below which an item is not worth being one
 
 
@@ -153,7 +155,11 @@ class Sited:
         by_pixel = self.last and spec.channels > 1
         shape = (images, band, *inner, channels) if by_pixel else (images, channels, band, *inner)
         part, dx = contiguous_strides(shape, self.total), contiguous_strides(spec.x_shape, self.x)
-        first, size = (1 if by_pixel else 2), aligned(math.prod(shape) * self.total)
+        first, plane = (1 if by_pixel else 2), math.prod(shape[2:]) * self.total
+        if not by_pixel and plane >= LONG_PLANE:
+            plane = aligned(plane) | LINE  # an odd number of cache lines: planes' beginnings fall into all sets of the first cache
+            part = [channels * plane, plane, *part[2:]]
+        size = aligned(images * part[0])
         words = {
             "images": images, "bands": -(-axes[0].size // band), "band": band, "size0": axes[0].size, "places": math.prod(inner),
             "merged": int(channels == spec.channels), "part": room.take(size + self.lanes * self.total), "part_bytes": size,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy.typing as npt
 
 from juanji.algorithms import local
-from juanji.algorithms.costs import MOST_STEP
+from juanji.algorithms.costs import MOST_STEP, START_CYCLES
 from juanji.algorithms.direct import Job, Work, add_segments, grad_input, outer_or_dot, tile
 from juanji.algorithms.problem import Problem
 from juanji.algorithms.weights import Weights
@@ -31,7 +31,6 @@ Pack = Callable[[Array], Array]
 
 MOST_JOBS = 64  # more take longer to plan and to start than they save
 FEWEST_POSITIONS = 32  # of a site: with fewer its weights are put in order for little
-START_CYCLES = 10e3  # of a job: some microseconds
 APART = 1.5  # times what the gradient of shared weights takes, where errors have gaps between them
 
 

@@ -1,4 +1,4 @@
-"""The gradient of shared weights: what its two tiles have in common, and which of them computes a description."""
+"""The gradient of shared weights: what its tiles have in common, and which of them computes a description."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import numpy.typing as npt
 from juanji.algorithms import costs
 from juanji.algorithms.loops import Spatial
 from juanji.algorithms.problem import Problem
+from juanji.algorithms.whole_rows import readable
 
 Array = npt.NDArray[Any]
 
+FEWEST_TAPS, MOST_TAPS = 6, 25  # of rows and columns, whose sums are held in registers while rows are read in place
 SHORT_ROWS = 48  # columns below which planes of a depthwise layer are turned to pixels
 # How fast the dot tile is beside the outer one, both with full vectors: its loads are not aligned, but it need not turn dy to pixels,
 # which takes as long as so many rows of the outer tile with one vector of features. Short rows are loops of one round.
@@ -25,27 +27,42 @@ class Weights:
     """The gradient of shared weights of a forward problem, as sums over all positions of products of x and dy.
 
     i runs over channel and tap in the order in which the weights of a feature lie. lanewise: channels of a group where lanes are
-    channels of x and dy alike, else 0; beyond 1, i runs over taps, then channels. dot: lanes are neighbours along the innermost
-    spatial axis. box: output positions of a chunk, of which there are `chunks` in an image; `segments` sums are
-    computed apart and added in order, so that several threads find work where the features are few. All these are part of the bits,
-    so they follow from the description and the machine alone.
+    channels of x and dy alike, else 0; beyond 1, i runs over taps, then channels. dot, in_rows: lanes are neighbours along the
+    innermost spatial axis; in the second case rows are read where they lie. box: output positions of a chunk, of which there are
+    `chunks` in an image; `segments` sums are computed apart and added in order, so that several threads find work where the features
+    are few. All these are part of the bits, so they follow from the description and the machine alone.
     """
 
     def __init__(self, problem: Problem, weight_layout: str):
-        self.problem, self.spatial = problem, problem.loops.spatial
+        self.problem = problem
+        self.spatial, self.images = self._axes()
         self.turned, self.channels_first = weight_layout != "*IO", weight_layout == "OI*"
         across = problem.groups * problem.features
-        self.lanewise = self._lanewise(across)
+        self.in_rows = self._in_rows()
+        self.lanewise = 0 if self.in_rows else self._lanewise(across)
         self.groups, self.features = (1, across) if self.lanewise else (problem.groups, problem.features)
         self.count = problem.channels * problem.kernel
-        self.dot = not self.lanewise and self._dot()
+        self.dot = not self.lanewise and not self.in_rows and self._dot()
         moved = self.dot or (self.lanewise > 0 and not problem.last)
         self.panel = moved or problem.dtypes.x != problem.dtypes.sum or any(s.padded for s in self.spatial)
         self.panel |= self.lanewise > 0 and self.features % problem.lanes > 0  # the last vector would reach past the input's end
         self.held = across if self.lanewise else problem.channels  # channels under a chunk
-        self.box = self._box()
+        self.box = tuple(s.out for s in self.spatial) if self.in_rows else self._box()
         self.chunks = math.prod(-(-s.out // b) for s, b in zip(self.spatial, self.box, strict=True))
         self.segments = self._segments()
+
+    def _in_rows(self) -> bool:
+        """Whether planes of a depthwise layer are read row by row, where they lie, and registers hold the sums of a filter. Rows of no
+        more than half a vector are turned to pixels, if there are channels enough."""
+        problem, wide = self.problem, self.spatial[-1]
+        taps = math.prod(axis.kernel for axis in self.spatial[-2:])
+        same = problem.groups > 1 and problem.dtypes.y == problem.dtypes.sum and wide.step == 1
+        long = wide.size > problem.lanes // 2 or problem.groups * problem.features < problem.lanes
+        return same and long and FEWEST_TAPS <= taps <= min(MOST_TAPS, problem.machine.registers - 7) and readable(problem)
+
+    def _axes(self) -> tuple[tuple[Spatial, ...], int]:
+        """The axes along which outputs are summed, and how many images one after the other."""
+        return self.problem.loops.spatial, self.problem.batch
 
     def _lanewise(self, across: int) -> int:
         """Channels of a group where lanes are better those of x and dy alike, else 0."""
@@ -89,11 +106,11 @@ class Weights:
 
     def _segments(self) -> int:
         problem = self.problem
-        blocks = self.groups * (1 if self.dot else -(-self.features // (2 * problem.lanes)))
-        macs = self.count * self.features * self.groups * math.prod(s.out for s in self.spatial) * problem.batch
+        blocks = self.groups * (1 if self.dot or self.in_rows else -(-self.features // (2 * problem.lanes)))
+        macs = self.count * self.features * self.groups * math.prod(s.out for s in self.spatial) * self.images
         moved = (math.prod(problem.x_shape) + math.prod(problem.y_shape)) * problem.bytes
         room = max(moved // 10, problem.machine.l2 // 4) // (math.prod(problem.contraction.w.shape) * problem.bytes)
-        return max(min(-(-8 // blocks), self.chunks * problem.batch, macs // costs.ITEM_MACS, room), 1)
+        return max(min(-(-8 // blocks), self.chunks * self.images, macs // costs.ITEM_MACS, room), 1)
 
     def rows(self, taps: Sequence[npt.NDArray[np.int64]], channel: int, multiple: int) -> npt.NDArray[np.int64]:
         """Bytes from the window of a position to what meets each i, the last one repeated up to a multiple.
@@ -130,7 +147,7 @@ class Weights:
         size, wide, gs = problem.bytes, self.spatial[-1], problem.y_strides
         words = {
             "size_w": wide.size, "low_w": wide.low, "count_i": self.count, "groups": self.groups, "channels": problem.channels,
-            "chunks": self.chunks * problem.batch, "chunks_n": self.chunks, "segments": self.segments, "count_f": self.features,
+            "chunks": self.chunks * self.images, "chunks_n": self.chunks, "segments": self.segments, "count_f": self.features,
             "gs_n": gs[0], "gs_c": gs[problem.channel_dimension], "ws_g": 0 if self.lanewise == 1 else w.stride("g") * size,
             "ws_f": w.stride("g" if self.lanewise == 1 else "o") * size, "ws_i": size * (1 if self.turned else w.stride("c")),
             "ws_s": math.prod(w.shape) * size,

@@ -24,6 +24,7 @@ SHORTEST = 16  # bytes of the shortest vector
 AHEAD = 2048  # bytes of weights that are asked for beforehand, about
 AGAIN = 0.5  # of the time to read weights again that does not hide behind arithmetic
 BEST_CUTS = 3  # that every tile is tried with
+TURN_CYCLES = 5.0  # per vector of weights that is turned into scratch
 PIECE = 128.0  # bytes of a run of weights that cost as much as starting it
 
 
@@ -63,15 +64,14 @@ class Windows:
 def candidates(s: Sited) -> Iterator[tuple[Windows, float]]:
     """Every tile that fits the registers, with every sensible cut of the work, and its expected cycles."""
     inner = lanes_along_sum(s)
-    cuts = sorted(_input_cuts(s), key=lambda cut: _cycles(s, cut, 4, 2, 1))[:BEST_CUTS] if s.produces == "x" else []
-    stretches = list(neighbours.stretches(s))
+    stretches = neighbours.stretches(s)
+    cuts = sorted(_input_cuts(s), key=lambda cut: _cycles(s, cut, 4, 2, stretches[0]))[:BEST_CUTS] if s.produces == "x" else [Cut()]
     for rows, across in itertools.product((1, 2, 3, 4, 6, 8), (1, 2, 4, 8) if inner else (1, 2, 3, 4, 6)):
         if (across > s.lanes and inner) or rows * across + min(rows, across) + 1 > s.machine.registers:
             continue
-        for cut in cuts:
-            yield Windows(inner, rows, across, 1, _chunk(s, cut, across, 1), cut), _cycles(s, cut, rows, across, 1)
-        for stretch in () if cuts else stretches:
-            cut = _site_cut(s, across, stretch)
+        for cut, stretch in itertools.product(cuts, stretches):
+            if s.produces != "x":
+                cut = _site_cut(s, across, stretch)
             yield Windows(inner, rows, across, stretch, _chunk(s, cut, across, stretch), cut), _cycles(s, cut, rows, across, stretch)
 
 
@@ -80,14 +80,18 @@ def _cycles(s: Sited, cut: Cut, rows: int, across: int, stretch: int) -> float:
     spec, inner, again, reads, parts = s.spec, lanes_along_sum(s), 1.0, 1.0, 1
     if s.produces == "x":
         bands = -(-spec.size[0] // cut.band)
-        again = min(1 + (bands - 1) * s.axes[0].reach / spec.size[0], bands)  # rows that two bands compute
+        again = min(1 + (bands - 1) * (s.axes[0].reach - 1) / spec.size[0], bands)  # rows that two bands compute
         parts = -(-spec.batch // max(cut.images, 1))
         shares = -(-s.channels // cut.channels)
         reads = again * (parts if s.w_bytes > s.machine.l2 else 1)
         if cut.channels < s.channels:  # the items of other channels read what lies between
             reads *= 1 + PIECE / (cut.channels * s.w * (s.kernel if s.along_window and not s.channel_inner else 1))
         lines, results, terms = cut.images * s.turns, cut.channels * s.kernel, s.features
-        row = row_cycles(s, cut.channels) + s.features * costs.SCALAR_CYCLES + costs.FMA_LATENCY * spec.kernel[0] + costs.LINE_CYCLES
+        if stretch > 1:
+            row = neighbours.turn_cycles(s, s.features, stretch) + neighbours.adding_cycles(s, cut.channels, stretch)
+        else:
+            row = row_cycles(s, cut.channels) + s.features * costs.SCALAR_CYCLES + costs.FMA_LATENCY * spec.kernel[0]
+        row += costs.LINE_CYCLES / stretch
     elif s.produces == "y":
         shares, lines, results, terms = 1, s.most_rows, s.features, s.depth
         row = row_cycles(s, s.channels, stretch)
@@ -108,7 +112,10 @@ def _cycles(s: Sited, cut: Cut, rows: int, across: int, stretch: int) -> float:
         row += neighbours.turn_cycles(s, s.features, stretch)
     elif s.produces == "y" and not s.last:
         finish += rows * min(width(s, across), results) * costs.SCATTER_CYCLES
-    tiles = -(-lines // rows) * -(-results // width(s, across)) * (step * steps + finish + costs.TILE_CYCLES)
+    turn = across * -(-terms // s.lanes) * s.lanes * TURN_CYCLES if weights_turned(s) else 0.0
+    segments = s.kernel if s.produces == "x" and segmented(s, cut) else 1
+    tiles = -(-lines // rows) * (step * steps + finish + costs.TILE_CYCLES) + turn
+    tiles *= segments * -(-results // segments // width(s, across))
     times = s.all_sites * spec.groups * again * shares
     compute = times * (parts * tiles + s.most_rows * row + costs.LINE_CYCLES)
     memory = s.w_bytes / s.machine.bandwidth * s.clock
@@ -162,7 +169,8 @@ def program(s: Sited, schedule: Windows) -> Program:
     """The kernel of a schedule, and its arguments."""
     spec, produces = s.spec, s.produces
     step = (s.feature_step if s.along_window else s.window_step) * s.w
-    ahead = step * (schedule.across if schedule.inner else -(-AHEAD // step))  # the next tile, or some steps of this one
+    lines = schedule.inner or weights_turned(s)
+    ahead = step * (width(s, schedule.across) if lines else -(-AHEAD // step))  # the next tile, or some steps of this one
     number, run = runs(s, schedule.cut.channels or s.channels)
     code = WindowCode(
         produces=produces,
@@ -187,7 +195,7 @@ def program(s: Sited, schedule: Windows) -> Program:
     )
     tables = s.tables(s.axes)
     own, room, items = (_input_words if produces == "x" else _site_words)(s, schedule)
-    if schedule.stretch > 1:
+    if "map_elements" in code.names:
         tables = (*tables, neighbours.elements(s, schedule.stretch))
         own["map_elements"] = tables[-1].ctypes.data
     words = s.words(s.axes, tables) | {
@@ -200,7 +208,7 @@ def program(s: Sited, schedule: Windows) -> Program:
         names=code.names,
         words=words,
         x_axes=s.views(s.axes),
-        close=close(s, number > 0 or schedule.stretch > 1),
+        close=close(s, number > 0, schedule.stretch),
         items=items,
         scratch=room,
         pack_weights=np.ascontiguousarray,
@@ -212,8 +220,8 @@ def program(s: Sited, schedule: Windows) -> Program:
 def _asks(s: Sited, schedule: Windows) -> int:
     """Lines, or vectors, of weights that a tile asks for beforehand, so that the tiles that read the same weights ask for all."""
     passes = max(-(-min(schedule.chunk, s.most_rows) // schedule.rows), 1)
-    if s.produces == "w" or (passes > 1 and not schedule.inner):
-        return 0
+    if s.produces == "w" or weights_turned(s) or (passes > 1 and not schedule.inner):
+        return 0  # what is turned is asked for line by line
     return -(-schedule.across // passes)
 
 
@@ -223,11 +231,11 @@ def _site_words(s: Sited, schedule: Windows) -> tuple[dict[str, int], int, int]:
     pitch, above = window_pitch(s, schedule.across, s.depth), above_pitch(s, schedule.across, cut.features)
     site_pitch, above_site = chunk * pitch | 64, chunk * above | 64
     words = {
-        "block": cut.sites // stretch, "all_sites": s.all_sites // s.sites[-1] * -(-s.sites[-1] // stretch),
+        "block": cut.sites // stretch, "all_sites": neighbours.all_stretches(s, stretch),
         "window_pitch": pitch, "site_pitch": site_pitch, "windows": room.take(stretch * site_pitch), "table": room.take(chunk * 8),
     }  # fmt: skip
     if stretch > 1:
-        words |= neighbours.words(s, stretch, room)
+        words |= neighbours.words(s, stretch) | neighbours.lines(s, stretch) | {"patch": room.take(neighbours.patch(s, stretch).bytes)}
     blocks, chunks = -(-words["all_sites"] // words["block"]), -(-s.most_rows // chunk)
     if s.produces == "y":
         words |= {"chunks": chunks, "biases": s.spec.features, "sums_pitch": above, "sums_site": above_site}
@@ -247,16 +255,20 @@ def _site_words(s: Sited, schedule: Windows) -> tuple[dict[str, int], int, int]:
 
 def _input_words(s: Sited, schedule: Windows) -> tuple[dict[str, int], int, int]:
     """The words of the gradient of the input; bytes of scratch; items."""
-    spec, cut, chunk, room = s.spec, schedule.cut, schedule.chunk, Room()
+    spec, cut, chunk, stretch, room = s.spec, schedule.cut, schedule.chunk, schedule.stretch, Room()
     pitch, above = window_pitch(s, schedule.across, cut.channels * s.kernel), above_pitch(s, schedule.across, s.features)
-    segmented = s.channel_inner and cut.channels < s.channels
     words = {
         "blocks_c": -(-s.channels // cut.channels), "block_c": cut.channels,
-        "segments": s.kernel if segmented else 1, "unit": 1 if segmented else s.kernel,
+        "segments": s.kernel if segmented(s, cut) else 1, "unit": 1 if segmented(s, cut) else s.kernel,
         "w_c": (1 if s.channel_inner else s.kernel) * s.window_step * s.w, "w_segment": s.channels * s.window_step * s.w,
-        "windows": room.take(chunk * pitch), "window_pitch": pitch, "above": room.take(chunk * above), "above_pitch": above,
-        "table": room.take(chunk * 8 * (1 + spec.n)), **s.held(s.axes, room, cut.images, cut.channels, cut.band),
+        "windows": room.take(stretch * (chunk * pitch | 64)), "window_pitch": pitch, "site_pitch": chunk * pitch | 64,
+        "above": room.take(stretch * (chunk * above | 64)), "above_pitch": above, "above_site": chunk * above | 64,
+        "all_sites": neighbours.all_stretches(s, stretch),
+        "turned": room.take(turned_bytes(s, schedule.across)), "table": room.take(chunk * 8 * (1 + spec.n)),
+        **s.held(s.axes, room, cut.images, cut.channels, cut.band),
     }  # fmt: skip
+    if stretch > 1:
+        words |= neighbours.words(s, stretch) | {"patch": room.take(neighbours.turned_bytes(s, cut.channels, stretch))}
     items = -(-spec.batch // cut.images) * -(-s.channels // cut.channels) * -(-spec.size[0] // cut.band) * spec.groups
     return words, room.bytes, items
 
@@ -266,12 +278,27 @@ def _input_words(s: Sited, schedule: Windows) -> tuple[dict[str, int], int, int]
 
 def lanes_along_sum(s: Sited) -> bool:
     """Whether a tile's lanes lie along the sum: where the weights that are neighbours meet in it."""
-    return s.along_window if s.produces == "y" else s.produces == "x" and not s.along_window
+    return s.produces == "y" and s.along_window
+
+
+def segmented(s: Sited, cut: Cut) -> bool:
+    """Whether the weights of an item's channels lie apart, tap by tap."""
+    return s.channel_inner and cut.channels < s.channels
+
+
+def weights_turned(s: Sited) -> bool:
+    """Whether a tile's weights are turned beforehand: those of the gradient of the input, where they lie along its sum."""
+    return s.produces == "x" and not s.along_window
 
 
 def width(s: Sited, across: int) -> int:
     """Results across a tile."""
     return across if lanes_along_sum(s) else across * s.lanes
+
+
+def turned_bytes(s: Sited, across: int) -> int:
+    """Room for a tile's weights, turned."""
+    return -(-s.features // s.lanes) * s.lanes * width(s, across) * s.total if weights_turned(s) else 0
 
 
 def window_pitch(s: Sited, across: int, depth: int) -> int:
@@ -298,10 +325,10 @@ def runs(s: Sited, channels: int) -> tuple[int, int]:
     return (channels, taps) if taps > 1 and (channels == 1 or not s.channel_inner) else (0, 0)
 
 
-def close(s: Sited, in_runs: bool) -> tuple[int, ...]:
+def close(s: Sited, in_runs: bool, stretch: int) -> tuple[int, ...]:
     """The first operand's dimensions that must lie close together, innermost first."""
     last = s.spec.n + 1
-    side_by_side = in_runs and s.produces != "x"
+    side_by_side = stretch > 1 or (in_runs and s.produces != "x")
     if s.last:
         return (last, last - 1) if side_by_side else (last,)
     return (last,) if side_by_side else ()

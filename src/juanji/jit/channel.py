@@ -60,6 +60,7 @@ class ChannelCode:
     narrowing: Narrowing
     pixels: int
     vectors: int
+    pitch: int  # bytes between the windows of a tile's pixels, all of one row; 0 where a table says where each begins
     prefetch: bool  # ask for the weights that come next while others are used
     steps: int  # reduction steps of the innermost loop if so few that it is unrolled, else 0
     packs: PackCode | None  # how the kernel puts weights in order; None if they are
@@ -231,11 +232,13 @@ def _tile(
     total = Type(SCALARS[code.total])
     vector = e.vector(total.scalar)
     width = vector.bytes * code.vectors
-    windows, places = [], []
-    for i in range(code.pixels):
-        place = e.least(p + i, pixels - 1)  # past the end of the chunk its last pixel is computed again
-        places.append(place)
-        windows.append(source + e.load(I64, a["map_offsets"] + place * 8, 8))
+    if code.pitch:
+        places = [p + i for i in range(code.pixels)]
+        corner = source + e.load(I64, a["map_offsets"] + p * 8, 8)
+        windows = [corner + i * code.pitch for i in range(code.pixels)]
+    else:
+        places = [e.least(p + i, pixels - 1) for i in range(code.pixels)]  # past the end of the chunk its last pixel is computed again
+        windows = [source + e.load(I64, a["map_offsets"] + place * 8, 8) for place in places]
     sums = all_sums + p * width
     start = e.select(first, starts[0], sums) if starts else sums
     pitch = e.select(first, e.integer(0), e.integer(width)) if starts else e.integer(width)
@@ -334,7 +337,7 @@ def _step(
         return
     loaded = load(w)
     if code.planar and not code.panel:
-        e.prefetch(windows[0] + at + 64, 1)  # planes lie too far apart for the processor to foresee the next tiles' lines
+        e.prefetch(windows[0] + at + 2 * LINE, 2)  # planes lie too far apart for the processor to foresee the next tiles' lines
     if not code.planar and not code.panel:
         _prefetch_pixels(e, code, windows, e.integer(at) // element.bytes, LINE // element.bytes)
     multiply = partial(dot_products.multiply_add, dot=code.words.dot) if code.words else multiply_add

@@ -2,12 +2,16 @@
 
 A tile is rows × columns of neighbouring outputs of one vector of channels. The window under it is walked row by row and column by
 column; each vector of it is loaded once and meets every output of the tile that wants it, so that a 3×3 kernel needs a third of the
-loads that outputs one by one would. Weights of small kernels are held in registers. Of large ones kernel rows are a loop; a tile is then
-a single row of outputs, and weights come from memory. Where the window reaches outside the array, its vectors there are read from one
-that holds the constant.
+loads that outputs one by one would. Weights of small kernels are held in registers beside a few sums; those of large ones, and of tiles
+of more outputs, come from memory (`depthwise_rows`). Where the window reaches outside the array, its vectors there are read from one that
+holds the constant.
+
+Tiles follow each other along rows or down columns, with some vectors of channels at each place before the next. Downwards the first cache
+keeps what the next tile reads again, of as many vectors as it has room for.
 
 Groups of a few channels are treated alike, where a vector holds whole groups: of each vector of the input as many are made as a group has
 channels, one of which stands in all lanes of its group, and each of these serves every output that wants it. Weights come from memory.
+Where taps and outputs are neighbours and all of a plane is near (`turned_planes`), strips of columns do so once for each row (`strips`).
 
 So little is done with each element of a depthwise layer that copying the input into a panel first would take as long as the rest.
 
@@ -17,74 +21,38 @@ starts from the bias, as in the other tiles.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
 
-from juanji.exact import Narrowing
-from juanji.jit.arguments import HEAD, Arguments, each_item, kernel
+from juanji.jit.arguments import Arguments, each_item, kernel
+from juanji.jit.depthwise_rows import all_finite, rolled
+from juanji.jit.depthwise_window import Border, DepthwiseCode, Own, Place, Sums, between, met_at
 from juanji.jit.elements import SCALARS, finish, multiply_add, of_group, read
 from juanji.jit.emit import Emitter, Int, Type, Value, Var
+from juanji.jit.strips import Strip, emit_strip
 from juanji.jit.target import Target
-from juanji.jit.zeros import finite, leaving_out
-
-MOST_STRAIGHT = 80  # multiply-adds of a kernel row in one straight piece of code
-
-
-@dataclass(frozen=True)
-class DepthwiseCode:
-    """Everything that the code depends on; triples are outer axis, rows and columns."""
-
-    x: str
-    total: str
-    y: str
-    kernel: tuple[int, int, int]
-    stride: tuple[int, int, int]
-    dilation: tuple[int, int, int]
-    group: int  # channels that meet each other; of a depthwise layer 1
-    padded: bool
-    partial: bool  # the last vector of channels is not full
-    bias: bool
-    activation: str | None
-    narrowing: Narrowing
-    rows: int
-    columns: int
-    rolled: bool  # kernel rows in a loop; else the weights of kernel rows and columns are held in registers, if groups have one channel
-    clipped: bool  # taps that meet only zeros outside are left out, where that changes nothing
-    channels_inside: bool  # all channels at one place before the next: memory is read as it lies; else their weights are read once
-
-    @property
-    def window(self) -> tuple[int, int]:
-        """Rows and columns of the input under a tile."""
-        _, rows, columns = (
-            (count - 1) * stride + (kernel - 1) * dilation + 1
-            for count, stride, kernel, dilation in zip((1, self.rows, self.columns), self.stride, self.kernel, self.dilation, strict=True)
-        )
-        return rows, columns
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The arguments, in order. band: output rows of an item; share: vectors of channels of an item."""
-        return (
-            *HEAD, "constants", "outside", "parameter", "size_d", "size_h", "size_w", "low_d", "low_h", "low_w", "out_d", "out_h", "out_w",
-            "xs_n", "xs_d", "xs_h", "xs_w", "ys_n", "ys_d", "ys_h", "ys_w", "bands", "band", "shares", "share", "channels", "stream",
-        )  # fmt: skip
 
 
 def emit_depthwise(code: DepthwiseCode, target: Target) -> str:
     """The IR of one kernel."""
     e = Emitter(target.vector_bits, target.masks)
-    total = Type(SCALARS[code.total])
-    vector = e.vector(total.scalar)
     with kernel(e, target, code.names) as a:
-        wide = max(Type(SCALARS[code.x]).bytes // total.bytes, 1)  # vectors of sums that as many elements of the input are as long as
-        outside = e.stack(vector, wide)
-        for i in range(wide):
-            e.store(e.splat(e.load(total, a["constants"] + a["outside"]), vector.lanes), outside + i * vector.bytes)
+        outside = vector_outside(e, code, a)
         with each_item(e, a) as item:
             _item(e, code, a, item, outside)
     return e.text()
+
+
+def vector_outside(e: Emitter, code: DepthwiseCode, a: Arguments) -> Value:
+    """Where a vector of the input's that lies outside the array is read."""
+    total = Type(SCALARS[code.total])
+    vector = e.vector(total.scalar)
+    wide = max(Type(SCALARS[code.x]).bytes // total.bytes, 1)  # vectors of sums that as many elements of the input are as long as
+    outside = e.stack(vector, wide)
+    for i in range(wide):
+        e.store(e.splat(e.load(total, a["constants"] + a["outside"]), vector.lanes), outside + i * vector.bytes)
+    return outside
 
 
 def _item(e: Emitter, code: DepthwiseCode, a: Arguments, item: Value, outside: Value) -> None:
@@ -97,53 +65,55 @@ def _item(e: Emitter, code: DepthwiseCode, a: Arguments, item: Value, outside: V
     h_to = e.least(h_from + a["band"], a["out_h"])
     first = share * a["share"]
     last = e.least(first + a["share"], (a["channels"] + (vector.lanes - 1)) // vector.lanes)
-    channels = (first, last, 1)
-    downwards, across = (h_from, h_to, code.rows), (0, a["out_w"], code.columns)
-    border = Border(outside, _finite(e, code, a, first, last) if code.clipped else None)
+    border = border_of(e, code, a, outside, first, last)
     if code.channels_inside:
-        with e.loop(*downwards) as h_next, e.loop(*across) as w_next:
-            place = _place(e, code, a, d, h_next, w_next)
-            with e.loop(*channels) as v:
+        with _tiles(e, code, a, h_from, h_to) as (h, w):
+            place = _place(e, code, a, d, h, w)
+            with e.loop(first, last) as v:
                 _outputs(e, code, a, _vector(e, code, a, image, v), place, border)
     else:
-        with e.loop(*channels) as v:
-            own = _vector(e, code, a, image, v)
-            with e.loop(*downwards) as h_next, e.loop(*across) as w_next:
-                _outputs(e, code, a, own, _place(e, code, a, d, h_next, w_next), border)
+        with e.loop(first, last) as v:
+            emit_tiles(e, code, a, _vector(e, code, a, image, v), d, (h_from, h_to), border)
 
 
-class Border(NamedTuple):
-    """The vector that is read outside the array, and whether taps there may be left out, in code that may ask."""
+@contextmanager
+def _tiles(e: Emitter, code: DepthwiseCode, a: Arguments, low: Int, end: Int) -> Iterator[tuple[Value, Value]]:
+    """The rows and columns at which the tiles of some rows of outputs begin, but for the last ones, which may have to stand back."""
+    downwards, across = (low, end, code.rows), (0, a["out_w"], code.columns)
+    outer, inner = (across, downwards) if code.down else (downwards, across)
+    with e.loop(*outer) as one, e.loop(*inner) as other:
+        yield (other, one) if code.down else (one, other)
 
-    outside: Value
-    clipped: Value | None
+
+def emit_tiles(e: Emitter, code: DepthwiseCode, a: Arguments, own: Own, d: Value, rows: tuple[Int, Int], border: Border) -> None:
+    """All tiles of some rows of outputs of a vector of channels."""
+    if not code.rows:
+        with e.loop(0, a["out_w"], code.columns) as w:
+            _strip(e, code, a, own, _place(e, code, a, d, e.integer(rows[0]), w), rows, border)
+        return
+    with _tiles(e, code, a, *rows) as (h, w):
+        _outputs(e, code, a, own, _place(e, code, a, d, h, w), border)
 
 
-class Own(NamedTuple):
-    """What belongs to a vector of channels: where its input and output begin, its weights, the sums' beginning, its lanes if not all."""
-
-    x: Value
-    y: Value
-    weights: Value
-    held: list[Value] | None
-    start: Value
-    lanes: Value | None
+def border_of(e: Emitter, code: DepthwiseCode, a: Arguments, outside: Value, first: Value, last: Value) -> Border:
+    """The border of the vectors of channels first … last, whose weights say what may be left out."""
+    return Border(outside, all_finite(e, code, a, first, last) if code.clipped else None)
 
 
 def _vector(e: Emitter, code: DepthwiseCode, a: Arguments, image: Value, v: Value) -> Own:
-    total, (deep, high, wide) = Type(SCALARS[code.total]), code.kernel
-    vector = e.vector(total.scalar)
-    x, y = (v * (vector.lanes * Type(SCALARS[dtype]).bytes) for dtype in (code.x, code.y))
+    lanes = e.vector(SCALARS[code.total]).lanes
+    x, y = (v * (lanes * Type(SCALARS[dtype]).bytes) for dtype in (code.x, code.y))
+    count = e.least(a["channels"] - v * lanes, lanes) if code.partial else None
+    return own_of(e, code, a, v, a["x"] + image * a["xs_n"] + x, a["y"] + image * a["ys_n"] + y, count)
+
+
+def own_of(e: Emitter, code: DepthwiseCode, a: Arguments, v: Value, x: Value, y: Value, lanes: Value | None) -> Own:
+    """What belongs to vector v, whose input and output begin at x and y."""
+    vector, (deep, high, wide) = e.vector(SCALARS[code.total]), code.kernel
     weights = a["w"] + v * (deep * high * wide * code.group * vector.bytes)
-    held = deep == code.group == 1 and not code.rolled
-    return Own(
-        a["x"] + image * a["xs_n"] + x,
-        a["y"] + image * a["ys_n"] + y,
-        weights,
-        _held(e, code, vector, weights) if held else None,
-        e.load(vector, a["bias"] + v * vector.bytes) if code.bias else e.zero(vector),
-        e.least(a["channels"] - v * vector.lanes, vector.lanes) if code.partial else None,
-    )
+    held = _held(e, code, vector, weights) if deep == code.group == 1 and not code.rolled else None
+    start = e.load(vector, a["bias"] + v * vector.bytes) if code.bias else e.zero(vector)
+    return Own(x, y, weights, held, start, lanes)
 
 
 def _held(e: Emitter, code: DepthwiseCode, vector: Type, weights: Value) -> list[Value]:
@@ -151,65 +121,38 @@ def _held(e: Emitter, code: DepthwiseCode, vector: Type, weights: Value) -> list
     return [e.load(vector, weights + tap * vector.bytes) for tap in range(code.kernel[1] * code.kernel[2])]
 
 
-class Place(NamedTuple):
-    """Where a tile stands: the first place of its window; bytes to that row and column, and to the first output."""
-
-    deep: Value
-    row: Value
-    column: Value
-    corner: Value
-    goal: Value
-
-
 def _place(e: Emitter, code: DepthwiseCode, a: Arguments, d: Value, h_next: Value, w_next: Value) -> Place:
-    h, w = e.least(h_next, a["out_h"] - code.rows), e.least(w_next, a["out_w"] - code.columns)
+    h, w = e.least(h_next, a["out_h"] - max(code.rows, 1)), e.least(w_next, a["out_w"] - code.columns)
     deep, row, column = d * code.stride[0] - a["low_d"], h * code.stride[1] - a["low_h"], w * code.stride[2] - a["low_w"]
     goal = d * a["ys_d"] + h * a["ys_h"] + w * a["ys_w"]
     return Place(deep, row, column, row * a["xs_h"] + column * a["xs_w"], goal)
 
 
-Sums = dict[tuple[int, int], Var]  # by row and column of the tile
-
-
 def _outputs(e: Emitter, code: DepthwiseCode, a: Arguments, own: Own, place: Place, border: Border) -> None:
     """One tile."""
     sums = {(r, c): e.var(own.start.type, own.start) for r in range(code.rows) for c in range(code.columns)}
-    (_rolled if code.rolled else _unrolled)(e, code, a, own, place, border, sums)
+    (rolled if code.rolled else _unrolled)(e, code, a, own, place, border, sums)
     _finish(e, code, a, own, own.y + place.goal, sums)
-
-
-def _between(e: Emitter, place: Value, size: Value) -> Value:
-    """0 <= place < size."""
-    return e.compare("ult", place, size)
-
-
-def _met(place: int, count: int, stride: int, kernel: int, dilation: int) -> list[tuple[int, int]]:
-    """The outputs that see a place of the window along one axis, each with the tap that it sees it through."""
-    taps = [(p, place - p * stride) for p in range(count)]
-    return [(p, at // dilation) for p, at in taps if at >= 0 and at % dilation == 0 and at // dilation < kernel]
-
-
-# Small kernels --------------------------------------------------------------------------------------------------------------
 
 
 def _unrolled(e: Emitter, code: DepthwiseCode, a: Arguments, own: Own, place: Place, border: Border, sums: Sums) -> None:
     """acc[row, column] += Σ x[window] · w[tap]; the window is read in one of two ways where it may reach outside."""
     vector, (deep, high, wide), (rows, columns), group = own.start.type, code.kernel, code.window, code.group
-    within_h = [_between(e, place.row + j, a["size_h"]) for j in range(rows)]
-    within_w = [_between(e, place.column + i, a["size_w"]) for i in range(columns)]
+    within_h = [between(e, place.row + j, a["size_h"]) for j in range(rows)]
+    within_w = [between(e, place.column + i, a["size_w"]) for i in range(columns)]
     whole = e.arith("and", e.arith("and", within_h[0], within_h[-1]), e.arith("and", within_w[0], within_w[-1]))
     with e.loop(0, deep) as tap:
         d = place.deep + tap * code.dilation[0]
         corner = own.x + d * a["xs_d"] + place.corner
-        within_d = _between(e, d, a["size_d"])
+        within_d = between(e, d, a["size_d"])
         weights = own.weights + tap * (high * wide * group * vector.bytes)
         held = own.held or (_held(e, code, vector, weights) if group == 1 else None)
 
         def window(inside: bool) -> None:
             for j in range(rows):
-                down = _met(j, code.rows, code.stride[1], high, code.dilation[1])
+                down = met_at(j, code.rows, code.stride[1], high, code.dilation[1])
                 for i in range(columns):
-                    right = _met(i, code.columns, code.stride[2], wide, code.dilation[2])
+                    right = met_at(i, code.columns, code.stride[2], wide, code.dilation[2])
                     if not down or not right:
                         continue
                     source = corner + j * a["xs_h"] + i * a["xs_w"]
@@ -236,92 +179,41 @@ def _unrolled(e: Emitter, code: DepthwiseCode, a: Arguments, own: Own, place: Pl
             window(inside=True)
 
 
-# Large kernels --------------------------------------------------------------------------------------------------------------
+def _strip(e: Emitter, code: DepthwiseCode, a: Arguments, own: Own, place: Place, rows: tuple[Int, Int], border: Border) -> None:
+    """Some rows of a strip of columns, which begins at a place."""
+    strip = Strip(code.kernel[1], code.kernel[2], code.group, code.columns)
+    within_d = between(e, place.deep, a["size_d"])
+    within_w = [between(e, place.column + i, a["size_w"]) for i in range(code.columns + strip.wide - 1)]
+    first, end = (e.integer(row) for row in rows)
+    plane = own.x + place.deep * a["xs_d"] + place.corner
 
-def _finite(e: Emitter, code: DepthwiseCode, a: Arguments, first: Value, last: Value) -> Value:
-    """Whether all weights of the vectors of channels first … last are finite."""
-    vector, taps = e.vector(SCALARS[code.total]), code.kernel[0] * code.kernel[1] * code.kernel[2]
-    return finite(e, a["w"] + first * (taps * vector.bytes), (last - first) * (taps * vector.lanes), vector)
+    def pixels(row: Value, inside: bool) -> Callable[[int], Value]:
+        source, step = plane + (row - first) * a["xs_h"], a["xs_w"]
+        if code.padded:  # a row outside is one vector again and again
+            within = e.arith("and", within_d, between(e, place.row + (row - first), a["size_h"]))
+            source, step = e.select(within, source, border.outside), e.select(within, step, e.integer(0))
 
+        def pixel(i: int) -> Value:
+            at = source + i * step
+            return read(e, at if inside else e.select(within_w[i], at, border.outside), code.x, own.start.type, own.lanes)
 
-def _rolled(e: Emitter, code: DepthwiseCode, a: Arguments, own: Own, place: Place, border: Border, sums: Sums) -> None:
-    """acc[column] += Σ x[window] · w[tap], without those outside the array where nobody can tell."""
-    leaving_out(e, list(sums.values()), own.start, border.clipped, partial(_rows, e, code, a, own, place, border, sums))
+        return pixel
 
+    def put(row: Value, sums: list[Var]) -> None:
+        goal = own.y + place.goal + (row - first) * a["ys_h"]
+        _finish(e, code, a, own, goal, {(0, c): total for c, total in enumerate(sums)})
 
-def looped(kernel: int, stride: int, dilation: int, columns: int) -> bool:
-    """Whether the columns of a window that meet every output of a tile are a loop."""
-    return stride == dilation == 1 and columns < kernel and columns * kernel > MOST_STRAIGHT
+    def made(inside: bool) -> None:
+        emit_strip(e, strip, (first, end), own.start, partial(pixels, inside=inside), own.weights, put)
 
-
-def _rows(e: Emitter, code: DepthwiseCode, a: Arguments, own: Own, place: Place, border: Border, sums: Sums, clipped: bool) -> None:
-    """The kernel rows, all or those inside the array."""
-    vector, (deep, high, wide) = own.start.type, code.kernel
-    with e.loop(0, deep) as kd:
-        d = place.deep + kd * code.dilation[0]
-        within_d = _between(e, d, a["size_d"])
-        corner = own.x + d * a["xs_d"] + place.corner
-        low, end = e.integer(0), e.integer(high)
-        if clipped:
-            low, end = _inside(e, place.row, code.dilation[1], a["size_h"], high)
-            end = e.select(within_d, end, e.integer(0))
-        with e.loop(low, end) as kh:
-            j = kh * code.dilation[1]
-            within = None if clipped else e.arith("and", within_d, _between(e, place.row + j, a["size_h"]))
-            weights = own.weights + (kd * high + kh) * (wide * vector.bytes)
-            line = Line(corner + j * a["xs_h"], weights, within, border.outside)
-            _columns(e, code, a, own, place, line, sums)
-
-
-def _inside(e: Emitter, first: Value, dilation: int, size: Value, kernel: int) -> tuple[Value, Value]:
-    """The first tap, and one past the last, whose place first + tap·dilation is inside the array."""
-    low = e.most(dilation - 1 - first, 0) // dilation
-    return low, e.least(e.most(size - first + (dilation - 1), 0) // dilation, kernel)
-
-
-class Line(NamedTuple):
-    """A row of the window and the kernel row that it meets. within: whether it exists, None if it does; outside: what is read else."""
-
-    source: Value
-    weights: Value
-    within: Value | None
-    outside: Value
-
-
-def _columns(e: Emitter, code: DepthwiseCode, a: Arguments, own: Own, place: Place, line: Line, sums: Sums) -> None:
-    """One kernel row: the columns of the window that meet every output of the tile are a loop where they are many."""
-    vector, wide, window = own.start.type, code.kernel[2], code.window[1]
-    many = looped(wide, code.stride[2], code.dilation[2], code.columns)
-    steady = range(code.columns - 1, wide) if many else range(0)
-    clipped = many and line.within is None  # columns outside are left out, else read as zeros
-
-    def meet(i: Int, right: Sequence[tuple[int, Int]]) -> None:
-        """One column of the window; right: the outputs that see it, each with its tap."""
-        source = line.source + i * a["xs_w"]
-        if code.padded and not clipped:
-            inside = _between(e, place.column + i, a["size_w"])
-            inside = inside if line.within is None else e.arith("and", inside, line.within)
-            source = e.select(inside, source, line.outside)
-        x = read(e, source, code.x, vector, own.lanes)
-        for c, kw in right:
-            weight = e.load(vector, line.weights + kw * vector.bytes)
-            sums[0, c].set(multiply_add(e, x, weight, sums[0, c].get()))
-
-    for i in range(window):
-        if i in steady:
-            if i == steady.start:
-                low, end = e.integer(steady.start), e.integer(steady.stop)
-                if clipped:
-                    low, end = e.most(low, 0 - place.column), e.least(end, a["size_w"] - place.column)
-                with e.loop(low, end) as middle:
-                    meet(middle, [(c, middle - c) for c in range(code.columns)])
-            continue
-        right = _met(i, code.columns, code.stride[2], wide, code.dilation[2])
-        if right and clipped:
-            with e.when(_between(e, place.column + i, a["size_w"])):
-                meet(i, right)
-        elif right:
-            meet(i, right)
+    if not code.padded:
+        made(inside=True)
+        return
+    whole = e.arith("and", within_w[0], within_w[-1])
+    with e.when(whole):
+        made(inside=True)
+    with e.otherwise(whole):
+        made(inside=False)
 
 
 # Outputs --------------------------------------------------------------------------------------------------------------------

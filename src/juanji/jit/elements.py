@@ -265,17 +265,19 @@ def across(e: Emitter, lanes: Value) -> Value:
 
 
 def transpose(e: Emitter, rows: list[Value]) -> list[Value]:
-    """The columns of a square of vectors: log2(lanes) rounds that swap ever larger off-diagonal blocks."""
-    lanes = rows[0].type.lanes
-    distance = 1
-    while distance < lanes:
+    """The columns of a square of vectors: log2(lanes) rounds that swap ever larger off-diagonal blocks.
+
+    Of fewer rows, a power of two, each of the squares that stand behind each other in them.
+    """
+    lanes, count, distance = rows[0].type.lanes, len(rows), 1
+    while distance < count:
         upper = [lane if not lane & distance else lanes + lane - distance for lane in range(lanes)]
         lower = [lane + distance if not lane & distance else lanes + lane for lane in range(lanes)]
         swapped = list(rows)
-        for i in range(lanes):
+        for i in range(count):
             if not i & distance:
                 swapped[i] = e.shuffle(rows[i], rows[i + distance], upper)
                 swapped[i + distance] = e.shuffle(rows[i], rows[i + distance], lower)
         distance *= 2
-        rows = [e.opaque(row) for row in swapped] if distance == HALFWAY < lanes and rows[0].type.floating else swapped
+        rows = [e.opaque(row) for row in swapped] if distance == HALFWAY < count and rows[0].type.floating else swapped
     return rows

@@ -18,8 +18,8 @@ OPERATIONS = {"add": "fadd", "multiply": "fmul"}
 class ElementwiseCode:
     """Everything that the code depends on.
 
-    tree: ("array", 0 or 1), ("number", place among the numbers), ("add" or "multiply", tree, tree), or (an activation without a
-    parameter, tree). numbers: how many.
+    tree: ("array", 0 or 1), ("number", place among the numbers), ("add", "multiply" or "ratio", tree, tree), or (an activation without
+    a parameter, tree). numbers: how many.
     """
 
     dtype: str
@@ -71,8 +71,13 @@ def _value(e: Emitter, tree: tuple[Any, ...], arrays: list[Value], numbers: list
                 known[tree] = numbers[place]
             case (str(name), a, b):
                 left, right = (_value(e, part, arrays, numbers, known) for part in (a, b))
-                known[tree] = e.arith(OPERATIONS[name], left, right)
+                known[tree] = _ratio(e, left, right) if name == "ratio" else e.arith(OPERATIONS[name], left, right)
             case (str(name), a):
                 value = _value(e, a, arrays, numbers, known)
                 known[tree] = activate(e, value, name, e.zero(Type(value.type.scalar)))
     return known[tree]
+
+
+def _ratio(e: Emitter, one: Value, other: Value) -> Value:
+    """One by the other, and zero where that is zero."""
+    return e.select(e.compare("oeq", other, e.zero(other.type)), e.zero(one.type), e.arith("fdiv", one, other))

@@ -383,8 +383,20 @@ class Emitter:
 
     def load_first(self, type: Type, pointer: Value, count: Value) -> Value:
         """Loads the first `count` lanes, zeros in the others; for machines that have masks."""
-        counts = self.splat(self.emit(I32, f"trunc {count} to i32"), type.lanes)
-        mask = self.compare("slt", self.lane_numbers(counts.type), counts)
+        return self.load_where(type, pointer, self.lanes_before(type.lanes, count))
+
+    def lanes_before(self, lanes: int, count: Value) -> Value:
+        """A mask of the first `count` lanes."""
+        counts = self.splat(self.emit(I32, f"trunc {count} to i32"), lanes)
+        return self.compare("slt", self.lane_numbers(counts.type), counts)
+
+    def lanes_from(self, lanes: int, first: Value) -> Value:
+        """A mask of all lanes but those before the `first`."""
+        firsts = self.splat(self.emit(I32, f"trunc {first} to i32"), lanes)
+        return self.compare("sge", self.lane_numbers(firsts.type), firsts)
+
+    def load_where(self, type: Type, pointer: Value, mask: Value) -> Value:
+        """Loads the lanes where a mask holds, zeros in the others, whose memory nobody touches; for machines that have masks."""
         name = f"llvm.masked.load.v{type.lanes}{type.scalar}.p0"
         arguments = [pointer, self.integer(BYTES[type.scalar], I32), mask, self.zero(type)]
         self.declared[name] = f"declare {type} @{name}({', '.join(str(a.type) for a in arguments)})"
@@ -415,6 +427,12 @@ class Emitter:
         """The same pointer, but LLVM does not know: what is loaded through it is loaded again, not kept in a register."""
         return self.emit(PTR, f'call ptr asm "", "=r,0"({pointer})')
 
+    def no_crossing(self) -> None:
+        """LLVM moves no instruction across this place. Where registers are few, it would load so far ahead that they run out."""
+        name = "llvm.codeview.annotation"  # a label, which its schedulers respect
+        self.declared[name] = f"declare void @{name}(metadata)"
+        self.line(f'call void @{name}(metadata !{{!"no crossing"}})')
+
     def opaque(self, floats: Value) -> Value:
         """The same floats, but LLVM does not look at what they were made of: where shuffles follow shuffles, its search for fewer of them
         can take most of a compilation."""
@@ -427,8 +445,7 @@ class Emitter:
     def store_first(self, value: Value, pointer: Value, count: Value) -> None:
         """Stores the first `count` lanes: by a mask where the machine has masks, else over a buffer on the stack."""
         if self.masks:
-            counts = self.splat(self.emit(I32, f"trunc {count} to i32"), value.type.lanes)
-            mask = self.compare("slt", self.lane_numbers(counts.type), counts)
+            mask = self.lanes_before(value.type.lanes, count)
             name = f"llvm.masked.store.v{value.type.lanes}{value.type.scalar}.p0"
             align = Value(self, I32, str(BYTES[value.type.scalar]))
             self.plain(name, value, pointer, align, mask)
@@ -449,8 +466,7 @@ class Emitter:
             place = pointer + part * lanes * BYTES[scalar]
             wanted = Value(self, Type("i1", lanes), mask)
             if count is not None:
-                ends = self.splat(self.emit(I32, f"trunc {count * step - part * lanes} to i32"), lanes)
-                wanted = self.arith("and", wanted, self.compare("slt", self.lane_numbers(ends.type), ends))
+                wanted = self.arith("and", wanted, self.lanes_before(lanes, count * step - part * lanes))
             self.plain(name, spread, place, self.integer(BYTES[scalar], I32), wanted)
 
     def text(self) -> str:

@@ -1,6 +1,12 @@
-"""Runs of neighbours whose elements belong to a few planes in turn: taken apart, and put together, in registers."""
+"""Runs of neighbours whose elements belong to a few planes in turn: taken apart, and put together, in registers. Squares of elements
+from memory, turned."""
 
-from juanji.jit.emit import Emitter, Value
+from collections.abc import Callable
+
+from juanji.jit.elements import transpose
+from juanji.jit.emit import Emitter, Type, Value
+
+PIECE = 16  # bytes within which lanes change places at no cost of a crossing
 
 
 def parted(e: Emitter, vectors: list[Value]) -> list[Value]:
@@ -39,3 +45,25 @@ def _gathered(e: Emitter, vectors: list[Value], elements: list[tuple[int, int]])
 def moves(count: int) -> int:
     """Shuffles that either takes for each of so many vectors."""
     return 1 + moves(count // 2) if count % 2 == 0 else count - 1
+
+
+def turned(e: Emitter, vector: Type, place: Callable[[int, int], Value]) -> list[Value]:
+    """The columns of a square of as many rows as a vector has lanes. place(row, column): where an element lies, its row behind it.
+
+    A vector is put together of pieces of rows so far apart that what remains is to turn small squares, within its pieces: half of the
+    instructions that change lanes become loads.
+    """
+    side = min(PIECE // Type(vector.scalar).bytes, vector.lanes)
+    piece, columns = Type(vector.scalar, side), []
+    for column in range(0, vector.lanes, side):
+        rows = [[e.load(piece, place(row, column)) for row in range(first, vector.lanes, side)] for first in range(side)]
+        columns += transpose(e, [_together(e, pieces) for pieces in rows])
+    return columns
+
+
+def _together(e: Emitter, pieces: list[Value]) -> Value:
+    """Vectors behind each other as one; as many as a power of two."""
+    while len(pieces) > 1:
+        count = 2 * pieces[0].type.lanes
+        pieces = [e.shuffle(a, b, range(count)) for a, b in zip(pieces[::2], pieces[1::2], strict=True)]
+    return pieces[0]

@@ -17,6 +17,9 @@ page. Two tiles make all three products:
              tree at the end: lane l to lane l + L/2, then l + L/4 ...
     outer    lanes along the result; acc[row][vector] over `rows` × `across` vectors, one chain in rising order of the sum
 
+The output has the one that its weights' order asks for. The gradient of the input always has the outer one: its sums are short, so
+that weights which lie along them are turned in registers, a tile's at a time, and serve all rows from scratch.
+
 Adding windows into dx through the boundary's index map is the exact adjoint of gathering them through it. An item of that
 work owns the part of dx that it adds to (some images, channels, places along the first axis) as an array in scratch.
 So no result depends on the batch or on the threads, but the gradient of the weights on the batch, which it sums over.
@@ -24,17 +27,17 @@ So no result depends on the batch or on the threads, but the gradient of the wei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 from juanji.jit.arguments import kernel
-from juanji.jit.elements import SCALARS, multiply_add, plus, read
-from juanji.jit.emit import I64, LINE, PTR, Emitter, Int, Type, Value, Var
-from juanji.jit.neighbours import await_outputs, each_stretch, gather_errors, gather_windows, store_outputs
-from juanji.jit.rows import Part, Rows, each_site_touching, own_part, put, touches
+from juanji.jit.elements import plus
+from juanji.jit.emit import I64, LINE, PTR, Emitter, Type, Value
+from juanji.jit.neighbours import add_windows, await_outputs, each_stretch, gather_errors, gather_windows, store_outputs
+from juanji.jit.rows import Part, Rows, each_position, own_part, put, touches, touching
 from juanji.jit.target import Target
+from juanji.jit.window_tiles import Factor, Sums, inner_tile, outer_tile, tile_rows, turned_lines, wanted_lines
 from juanji.jit.windows import WindowCode, WindowKernel, add_window, gather_above, gather_window
 
 
@@ -52,105 +55,6 @@ def emit_local(code: WindowCode, target: Target) -> str:
     return e.text()
 
 
-# The two tiles --------------------------------------------------------------------------------------------------------------
-
-Sums = list[list[Value]]  # by row, then across
-
-
-def _inner(k: WindowKernel, rows: list[Value], lines: list[Value], wanted: list[Value], dtype: str, length: Value) -> Sums:
-    """Σ over `length` neighbours of row·line: per row one vector whose lanes are the lines. wanted: lines to ask memory for meanwhile."""
-    e, vector, total = k.e, k.vector, k.total
-    size = Type(SCALARS[dtype]).bytes
-    acc = [[e.var(vector, e.zero(vector)) for _ in lines] for _ in rows]
-    whole = length - length % vector.lanes
-
-    def meet(at: Value, count: Value | None) -> None:
-        seen = [read(e, row + at * total.bytes, k.code.total, vector, count) for row in rows]
-        for line in wanted:
-            e.prefetch(line + at * size, 1)
-        for j, line in enumerate(lines):
-            weights = read(e, line + at * size, dtype, vector, count)
-            for i, one in enumerate(seen):
-                acc[i][j].set(multiply_add(e, one, weights, acc[i][j].get()))
-
-    with e.loop(0, whole, vector.lanes) as at:
-        meet(at, None)
-    with e.when(e.compare("slt", whole, length)):
-        meet(whole, length - whole)
-    return [[lane_sums(e, [one.get() for one in line])] for line in acc]
-
-
-def lane_sums(e: Emitter, vectors: list[Value]) -> Value:
-    """The sums over the lanes of a power of two of vectors, in the lanes of one: halves are added to halves, until one is left."""
-    parts = vectors[0].type.lanes
-    while parts > 1:
-        half = parts // 2
-        pairs = list(zip(vectors[::2], vectors[1::2], strict=True)) if len(vectors) > 1 else [(vectors[0],)]
-        vectors = []
-        for pair in pairs:
-            lanes = range(0, len(pair) * pair[0].type.lanes, parts)
-            low, high = ([begin + place + lane for begin in lanes for lane in range(half)] for place in (0, half))
-            a, b = pair[0], pair[-1]
-            vectors.append(plus(e, e.shuffle(a, b, low), e.shuffle(a, b, high)))
-        parts = half
-    return vectors[0]
-
-
-@dataclass(frozen=True)
-class _Factor:
-    """One factor of an outer tile: where it lies, the bytes from one term of the sum to the next, its element type."""
-
-    at: Value
-    step: Value
-    dtype: str
-
-
-def _outer(k: WindowKernel, rows: list[Value], step: Int, across: _Factor, terms: Value, left: Value | None, acc: list[list[Var]]) -> None:
-    """acc[row][vector] += Σ over `terms` of the element at a row times the vectors across.
-
-    left: how many elements there are across, where no more may be read.
-    """
-    e, vector, total = k.e, k.vector, k.total
-    element = Type(SCALARS[across.dtype]).bytes
-
-    def loop(counts: Sequence[Value] | None) -> None:
-        place, shift = e.var(PTR, across.at), e.var(I64, e.integer(0))
-        with e.loop(0, terms):
-            at, along = place.get(), shift.get()
-            loaded = []
-            for v in range(k.code.across):
-                start = at + v * vector.lanes * element
-                if v < k.code.asks and left is not None:
-                    e.prefetch(start + k.a["ahead"], 1)
-                loaded.append(read(e, start, across.dtype, vector, counts[v] if counts else None))
-            for i, row in enumerate(rows):
-                one = e.splat(e.load(total, row + along), vector.lanes)
-                for v, values in enumerate(loaded):
-                    acc[i][v].set(multiply_add(e, one, values, acc[i][v].get()))
-            place.set(at + across.step)
-            shift.set(along + step)
-
-    if left is None:
-        loop(None)
-        return
-    whole = e.compare("sge", left, e.integer(k.width))
-    with e.when(whole):
-        loop(None)
-    with e.otherwise(whole):
-        loop([e.most(e.least(left - v * vector.lanes, vector.lanes), 0) for v in range(k.code.across)])
-
-
-def _wanted(k: WindowKernel, next_line: Value, row: Value) -> list[Value]:
-    """The lines of the next tile that this one asks for at a row: all together ask for each once."""
-    first = next_line + (row // k.code.rows) * k.code.asks * k.a["w_step"]
-    return [first + j * k.a["w_step"] for j in range(k.code.asks)]
-
-
-def _clamped(k: WindowKernel, first: Value, count: Value) -> list[Value]:
-    """The rows of a tile; past the end the last one is computed again."""
-    return [k.e.least(first + i, count - 1) for i in range(k.code.rows)]
-
-
 # Forward --------------------------------------------------------------------------------------------------------------------
 
 
@@ -166,15 +70,11 @@ def _forward(k: WindowKernel, item: Value) -> None:
         rows = Rows(k, t, a["batch"])
         first = chunk * a["chunk"]
         count = e.least(rows.count - first, a["chunk"])
-        rows.start(first)
-        with e.loop(0, count) as i:
-            positions = rows.positions
-            _gather(k, rows, source, sites, windows + i * a["window_pitch"])
-            place = goal + rows.image * a["ys_n"] + k.offset("ys", *positions)
-            e.store(place, table + i * 8)
-            if code.square:
-                await_outputs(k, sites, place)
-            rows.advance()
+        with each_position(rows, first, count) as (i, images):
+            place = goal + rows.image * a["ys_n"] + k.offset("ys", *rows.positions)
+            with e.loop(0, images) as n:
+                e.store(place + n * a["ys_n"], table + (i + n) * 8)
+            _gather(k, rows, source, sites, images, windows + i * a["window_pitch"], place)
         kept = a["scratch"] + a["sums"]
         with e.loop(0, sites) as s:
             site = first_site + s
@@ -187,13 +87,30 @@ def _forward(k: WindowKernel, item: Value) -> None:
                 store_outputs(k, kept + i * a["sums_pitch"], sites, e.load(PTR, table + i * 8, 8))
 
 
-def _gather(k: WindowKernel, rows: Rows, source: Value, sites: Value, goal: Value) -> None:
-    """Gather the window, or those of neighbouring sites, of the row that a walk is at."""
+def _gather(k: WindowKernel, rows: Rows, source: Value, sites: Value, images: Value, goal: Value, place: Value | None = None) -> None:
+    """Gather the windows, or those of neighbouring sites, of the row that a walk is at, and of more images there.
+
+    place: where the outputs will be stored, which between two images are asked for.
+    """
     image = source + rows.image * k.a["xs_n"]
-    if k.code.square:
-        gather_windows(k, rows.positions, image, sites, goal)
-    else:
-        gather_window(k, rows.positions, image, goal)
+    if not k.code.square:
+        gather_window(k, rows.positions, image, images, goal)
+        return
+    with k.e.loop(0, images) as n:
+        gather_windows(k, rows.positions, image + n * k.a["xs_n"], sites, goal + n * k.a["window_pitch"])
+        if place is not None:
+            await_outputs(k, sites, place + n * k.a["ys_n"])
+
+
+def _gather_above(k: WindowKernel, rows: Rows, source: Value, sites: Value, features: Value, images: Value, goal: Value) -> None:
+    """Gather the gradients above the row, or those of neighbouring sites, that a walk is at, and of more images there."""
+    e, a = k.e, k.a
+    place = source + rows.image * a["ys_n"] + k.offset("ys", *rows.positions)
+    if not k.code.square:
+        gather_above(k, place, images, k.code.y, features, goal)
+        return
+    with e.loop(0, images) as n:
+        gather_errors(k, place + n * a["ys_n"], features, sites, goal + n * a["above_pitch"])
 
 
 Leave = Callable[[Value, Value, list[Value]], None]  # a row, the first of some features, vectors of their sums
@@ -205,20 +122,20 @@ def _site_forward(k: WindowKernel, weights: Value, bias: Value, windows: Value, 
     features = a["features"]
     used = e.select(e.compare("sgt", count, e.integer(0)), features, e.integer(0))
     with e.loop(0, used, k.width) as f, e.loop(0, count, code.rows) as i:
-        clamped = _clamped(k, i, count)
+        clamped = tile_rows(k, i, count)
         seen = [windows + row * a["window_pitch"] for row in clamped]
         left = features - f
         if code.inner:
             lines = [weights + e.least(f + j, features - 1) * a["w_step"] for j in range(code.across)]
-            sums = _inner(k, seen, lines, _wanted(k, weights + f * a["w_step"] + a["ahead"], i), code.w, a["depth"])
+            sums = inner_tile(k, seen, lines, wanted_lines(k, weights + f * a["w_step"] + a["ahead"], i), code.w, a["depth"])
             if code.bias:
                 known = _biases(k, bias + f * size, sums[0][0].type, left)
                 sums = [[plus(e, line[0], known)] for line in sums]
         else:
             start = [_zero_or_bias(k, bias + (f + v * k.vector.lanes) * size, left - v * k.vector.lanes) for v in range(code.across)]
             acc = [[e.var(k.vector, value) for value in start] for _ in seen]
-            across = _Factor(weights + f * k.size("w"), a["w_step"], code.w)
-            _outer(k, seen, e.integer(size), across, a["depth"], left, acc)
+            across = Factor(weights + f * k.size("w"), a["w_step"], code.w)
+            outer_tile(k, seen, e.integer(size), across, a["depth"], left, acc)
             sums = [[one.get() for one in line] for line in acc]
         for row, line in zip(clamped, sums, strict=True):
             leave(row, f, line)
@@ -268,20 +185,13 @@ def _grad_weight(k: WindowKernel, item: Value) -> None:
         dw = dw + share * a["share"] * (a["w_step"] if code.along_window else k.size("w"))
         with e.loop(0, e.most(rows.count, 1), a["chunk"]) as first:  # of no rows the gradient is zero
             count = e.least(rows.count - first, a["chunk"])
-            rows.start(first)
-            with e.loop(0, count) as i:
-                positions = rows.positions
-                _gather(k, rows, source, sites, windows + i * a["window_pitch"])
-                place = dy + rows.image * a["ys_n"] + k.offset("ys", *positions)
-                if code.square:
-                    gather_errors(k, place, features, sites, above + i * a["above_pitch"])
-                else:
-                    gather_above(k, place, code.y, features, above + i * a["above_pitch"])
-                rows.advance()
+            with each_position(rows, first, count) as (i, images):
+                _gather(k, rows, source, sites, images, windows + i * a["window_pitch"])
+                _gather_above(k, rows, dy, sites, features, images, above + i * a["above_pitch"])
             chunk = _Chunk(count, features, e.compare("eq", first, e.integer(0)), e.compare("sge", first + count, rows.count))
             with e.loop(0, sites) as s:
-                window = _Factor(windows + s * a["site_pitch"], a["window_pitch"], code.total)
-                gradient = _Factor(above + s * a["above_site"], a["above_pitch"], code.total)
+                window = Factor(windows + s * a["site_pitch"], a["window_pitch"], code.total)
+                gradient = Factor(above + s * a["above_site"], a["above_pitch"], code.total)
                 _site_grad_weight(k, chunk, window, gradient, a["scratch"] + a["sums"] + s * a["sums_site"], dw + s * a["w_site"])
 
 
@@ -294,7 +204,7 @@ class _Chunk(NamedTuple):
     ends: Value
 
 
-def _site_grad_weight(k: WindowKernel, chunk: _Chunk, window: _Factor, gradient: _Factor, sums_at: Value, dw: Value) -> None:
+def _site_grad_weight(k: WindowKernel, chunk: _Chunk, window: Factor, gradient: Factor, sums_at: Value, dw: Value) -> None:
     """A chunk of the rows of one site."""
     e, code, a, size = k.e, k.code, k.a, k.total.bytes
     count, features, begins, ends = chunk
@@ -304,15 +214,15 @@ def _site_grad_weight(k: WindowKernel, chunk: _Chunk, window: _Factor, gradient:
     loops = ((lines, code.rows), (length, k.width))  # the outer one is over the windows, which may be more than the first cache holds
     with e.loop(0, *loops[code.along_window]) as outer, e.loop(0, *loops[not code.along_window]) as inner:
         i, j = (inner, outer) if code.along_window else (outer, inner)
-        clamped = _clamped(k, i, lines)
+        clamped = tile_rows(k, i, lines)
         acc = [[e.var(k.vector, e.zero(k.vector)) for _ in range(code.across)] for _ in clamped]
         sums = [[sums_at + row * a["sums_pitch"] + (j + v * k.vector.lanes) * size for v in range(code.across)] for row in clamped]
         places = [(one, at) for ones, ats in zip(acc, sums, strict=True) for one, at in zip(ones, ats, strict=True)]
         with e.otherwise(begins):
             for one, at in places:
                 one.set(e.load(k.vector, at, size))
-        part = _Factor(across.at + j * size, across.step, across.dtype)
-        _outer(k, [line.at + row * size for row in clamped], line.step, part, count, None, acc)
+        part = Factor(across.at + j * size, across.step, across.dtype)
+        outer_tile(k, [line.at + row * size for row in clamped], line.step, part, count, None, acc)
         with e.otherwise(ends):
             for one, at in places:
                 e.store(one.get(), at, size)
@@ -350,45 +260,58 @@ def _grad_input(k: WindowKernel, item: Value) -> None:
     with own_part(k, image, group * a["channels"] + channel, e.least(a["block_c"], a["channels"] - channel), band) as part:
         dy = a["x"] + image * a["ys_n"] + group * a["features"] * a["ys_c"]
         weights = a["w"] + group * a["w_group"] + channel * a["w_c"]
-        with each_site_touching(k, part, k.grid) as (site, t):
-            _site_grad_input(k, Rows(k, t, part.images), dy, weights + site * a["w_site"], part)
+        inner = a["all_sites"] // a["sites0"]
+        with touching(k, part, inner) as (first, end), each_stretch(k, first, end) as (site, t, sites):
+            _stretch_grad_input(k, Rows(k, t, part.images), sites, dy, weights + site * a["w_site"], part)
 
 
-def _site_grad_input(k: WindowKernel, rows: Rows, dy: Value, weights: Value, part: Part) -> None:
-    """The rows of one site that touch the part, chunk by chunk: gather what is above them, multiply, add their windows."""
-    e, a, code, size = k.e, k.a, k.code, k.total.bytes
+def _stretch_grad_input(k: WindowKernel, rows: Rows, sites: Value, dy: Value, weights: Value, part: Part) -> None:
+    """The rows of neighbouring sites that touch the part, chunk by chunk: gather what is above them, multiply, add their windows."""
+    e, a, code = k.e, k.a, k.code
     above, windows, table = (a["scratch"] + a[name] for name in ("above", "windows", "table"))
     entry = 8 * (1 + code.axes)
-    length = part.channels * a["unit"]
     with e.loop(0, rows.count, a["chunk"]) as first:
-        met = e.var(I64, e.integer(0))
-        rows.start(first)
-        with e.loop(first, e.least(first + a["chunk"], rows.count)):
+        met, together = e.var(I64, e.integer(0)), e.var(I64, e.integer(1))
+        with each_position(rows, first, e.least(rows.count - first, a["chunk"])) as (_, images):
             positions = rows.positions
             with e.when(e.compare("ne", touches(k, positions[0], part), e.integer(0))):
                 slot = met.get()
-                place = dy + rows.image * a["ys_n"] + k.offset("ys", *positions)
-                gather_above(k, place, code.y, a["features"], above + slot * a["above_pitch"])
+                _gather_above(k, rows, dy, sites, a["features"], images, above + slot * a["above_pitch"])
                 for word, value in enumerate([rows.image * a["xs_n"], *positions]):
                     e.store(value, table + slot * entry + 8 * word)
                 met.set(slot + 1)
-            rows.advance()
-        count = met.get()
-        with e.loop(0, a["segments"]) as segment, e.loop(0, length, k.width) as j, e.loop(0, count, code.rows) as i:
-            clamped = _clamped(k, i, count)
-            seen = [above + row * a["above_pitch"] for row in clamped]
-            start = weights + segment * a["w_segment"]
-            if code.inner:
-                lines = [start + e.least(j + one, length - 1) * a["w_step"] for one in range(code.across)]
-                sums = _inner(k, seen, lines, _wanted(k, start + j * a["w_step"] + a["ahead"], i), code.w, a["features"])
+                together.set(images)
+        positions_met, images = met.get(), together.get()
+        with e.loop(0, sites) as s:
+            seen, goal = above + s * a["above_site"], windows + s * a["site_pitch"]
+            _site_grad_input(k, weights + s * a["w_site"], seen, positions_met * images, part, goal)
+        with e.loop(0, positions_met) as row:
+            image, *place = (e.load(I64, table + row * entry + 8 * i) for i in range(1 + code.axes))
+            found = windows + row * a["window_pitch"]
+            if code.square:
+                with e.loop(0, images) as n:
+                    add_windows(k, place, part, part.at + image + n * a["xs_n"], sites, found + n * a["window_pitch"])
             else:
-                acc = [[e.var(k.vector, e.zero(k.vector)) for _ in range(code.across)] for _ in seen]
-                _outer(k, seen, e.integer(size), _Factor(start + j * k.size("w"), a["w_step"], code.w), a["features"], length - j, acc)
-                sums = [[one.get() for one in line] for line in acc]
-            for row, line in zip(clamped, sums, strict=True):
-                for v, value in enumerate(line):  # what lies behind a segment's end is overwritten by the next, or padding
-                    at = segment * length + j + v * value.type.lanes
-                    e.store(value, windows + row * a["window_pitch"] + at * size, size)
-        with e.loop(0, count) as row:
-            words = [e.load(I64, table + row * entry + 8 * i) for i in range(1 + code.axes)]
-            add_window(k, words[1:], part, part.at + words[0], windows + row * a["window_pitch"])
+                add_window(k, place, part, part.at + image, images, found)
+
+
+def _site_grad_input(k: WindowKernel, weights: Value, above: Value, count: Value, part: Part, windows: Value) -> None:
+    """The gradients of the windows of one site, under `count` rows of what is above them."""
+    e, a, code, size = k.e, k.a, k.code, k.total.bytes
+    length = part.channels * a["unit"]
+    used = e.select(e.compare("sgt", count, e.integer(0)), length, e.integer(0))
+    with e.loop(0, a["segments"]) as segment, e.loop(0, used, k.width) as j:
+        start = weights + segment * a["w_segment"]
+        left: Value | None = length - j
+        if code.turned:
+            across, left = turned_lines(k, start + j * a["w_step"], length - j), None
+        else:
+            across = Factor(start + j * k.size("w"), a["w_step"], code.w)
+        with e.loop(0, count, code.rows) as i:
+            clamped = tile_rows(k, i, count)
+            acc = [[e.var(k.vector, e.zero(k.vector)) for _ in range(code.across)] for _ in clamped]
+            outer_tile(k, [above + row * a["above_pitch"] for row in clamped], e.integer(size), across, a["features"], left, acc)
+            for row, line in zip(clamped, acc, strict=True):
+                for v, one in enumerate(line):  # what lies behind a segment's end is overwritten by the next, or padding
+                    at = segment * length + j + v * k.vector.lanes
+                    e.store(one.get(), windows + row * a["window_pitch"] + at * size, size)

@@ -15,6 +15,9 @@ too, a row of outputs continues in the next.
 In a planar tile, of channels-first layers with one tap along a line and of unfolded windows, the operands change roles: a = 16 features
 of the weights; b = 16 words of 16 pixels side by side, each word `pitch` bytes after the one before. Rows of its sums are planes.
 
+With `phases` (of a stride whose gradient this is, `phases.py`) one panel serves many sums, each with steps of its own. Those of planes
+are put together as they leave: the phases of a line of outputs are summed one behind the other, then those of the next line.
+
 The steps of the reduction are a table of places relative to a window: channel block, taps, channel. Where one number stands for two or
 three of the unit (`parts`), the panel exists as often, and each step multiplies those pairs of parts that matter, the large ones first.
 Between the steps the tile before leaves, a few rows at a time.
@@ -63,25 +66,53 @@ def _item(e: Emitter, code: MatrixCode, a: Arguments, item: Value, held: Var) ->
     width = tiles.ROWS * code.columns
     first_block = chunk.split * a["split"]
     blocks = e.least(a["split"], a["blocks_f"] - first_block)
+    blocks = blocks * a["others"] if code.phases else blocks
     # A tile's sums leave while the next one's are computed: what the unit stores cannot be loaded at once.
     before = Leaving(e, code, a)
     with e.loop(0, a["tiles"] * blocks + 1) as number:
         block, tile = e.divide(number, a["tiles"])
+        phase, goal = None, chunk.ys
+        if code.phases:
+            block, other = e.divide(block, a["others"])
+            phase = a["map_phases"] + other * (code.phases * PHASE)
+            goal = goal + e.load(I64, phase + 32, 8)
         block = first_block + block
         place = chunk.group * a["blocks_f"] + block
         sums = Sums(
-            at=a["scratch"] + a["sums"] + number % 2 * (code.rows * code.columns * tiles.TILE),
+            at=a["scratch"] + a["sums"] + number % 2 * (max(code.phases, 1) * code.sums),
             tile=tile,
             pixels=chunk.pixels,
-            goal=chunk.ys + block * width * a["ys_c"],
+            goal=goal + block * width * a["ys_c"],
             features=e.least(a["count_f"] - block * width, width),
         )
         there = e.arith("and", e.compare("slt", number, a["tiles"] * blocks), sums.there(e, code, a))
+        bias = a["bias"] + place * (width * code.bias_bytes)
         with e.when(there):
-            pointers = base, a["w"] + place * a["step"], a["bias"] + place * (width * code.bias_bytes)
-            _sum(e, code, a, tile, sums.at, pointers, before)
+            if phase is None:
+                _sum(e, code, a, tile, sums.at, Steps(a["map_steps"], a["steps"], a["w"] + place * a["step"]), (base, bias), before)
+            else:
+                with e.loop(0, code.phases) as turn:
+                    steps = _steps_of(e, a, phase + turn * PHASE, place)
+                    _sum(e, code, a, tile, sums.at + turn * code.sums, steps, (base, bias), before)
         before.leave()
         before.set(sums, there)
+
+
+class Steps(NamedTuple):
+    """Those of a sum: the places relative to a window, how many, and the weights."""
+
+    places: Value
+    number: Value
+    weights: Value
+
+
+PHASE = 40  # bytes that a table has of each phase: its steps, how many, its weights, those of a block, where its outputs begin
+
+
+def _steps_of(e: Emitter, a: Arguments, phase: Value, place: Value) -> Steps:
+    """The steps of a phase, for a block of features."""
+    number, first, step = (e.load(I64, phase + at, 8) for at in (8, 16, 24))
+    return Steps(e.load(PTR, phase, 8), number, a["w"] + first + place * step)
 
 
 # The tile -------------------------------------------------------------------------------------------------------------------
@@ -127,10 +158,10 @@ def moves(parts: int, rows: int, columns: int) -> tuple[Move, ...]:
 
 
 def _sum(
-    e: Emitter, code: MatrixCode, a: Arguments, tile: Value, sums: Value, pointers: tuple[Value, Value, Value], before: Leaving
+    e: Emitter, code: MatrixCode, a: Arguments, tile: Value, sums: Value, steps: Steps, pointers: tuple[Value, Value], before: Leaving
 ) -> None:
     """All steps of `rows` × `columns` accumulators, from the bias to where sums wait; between the steps others leave."""
-    base, weights, bias = pointers
+    base, bias = pointers
     acc = [[i * code.columns + v for v in range(code.columns)] for i in range(code.rows)]
     for row in acc:
         for v, total in enumerate(row):
@@ -139,9 +170,9 @@ def _sum(
             else:
                 tiles.zero(e, total)
     windows = [base + e.load(I64, a["map_tiles"] + (tile * code.rows + i) * 8, 8) for i in range(code.rows)]
-    w = e.var(PTR, weights)
-    with e.loop(0, a["steps"]) as step:
-        at = e.load(I64, a["map_steps"] + step * 8, 8)
+    w = e.var(PTR, steps.weights)
+    with e.loop(0, steps.number) as step:
+        at = e.load(I64, steps.places + step * 8, 8)
         for move in moves(code.parts, code.rows, code.columns):
             match move.what:
                 case "a":

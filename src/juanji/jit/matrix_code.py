@@ -39,6 +39,7 @@ class MatrixCode:
     narrowing: Narrowing
     rows: int  # tiles of pixels
     columns: int  # tiles of features
+    phases: int = 0  # of a line of outputs, put together as they leave; 1 where all leave apart, 0 where there are none
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -48,8 +49,9 @@ class MatrixCode:
         return (
             *HEAD, *LINE_ARGUMENTS, *axes, "groups", "channels", "panels", "panel_b", "part", "piece",
             *(("map_words", "words", "blocks", "clear", "line_c", "line_part") if self.unfolded else ()),
-            "map_tiles", "map_firsts", "map_sums", "map_goals", "map_steps", "tiles", "steps", "pitch",
-            "split", "splits", "blocks_f", "count_f", "step", "xs_n", "xs_c", "ys_n", "ys_c", "ys_p", "lines", "sums", "stream",
+            *(("map_phases", "others") if self.phases else ("map_steps", "steps", "step")),
+            "map_tiles", "map_firsts", "map_sums", "map_goals", "tiles", "pitch",
+            "split", "splits", "blocks_f", "count_f", "xs_n", "xs_c", "ys_n", "ys_c", "ys_p", "lines", "sums", "stream",
         )  # fmt: skip
 
     @property
@@ -71,6 +73,18 @@ class MatrixCode:
         return LINE if self.planar else 4
 
     @property
+    def lines(self) -> bool:
+        """Whether each tile of pixels lies in one line of outputs, and may begin anywhere."""
+        return self.unfolded or self.phases > 1
+
+    @property
+    def sums(self) -> int:
+        """Bytes of the sums of a register tile, of each phase."""
+        return self.rows * self.columns * tiles.TILE
+
+    @property
     def squares(self) -> bool:
         """Whether sums leave in squares, because they lie otherwise in the output: the other way or with gaps."""
+        if self.phases > 1:
+            return False
         return self.channels_last_y or self.gaps if self.planar else not self.channels_last_y

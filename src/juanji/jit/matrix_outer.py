@@ -14,6 +14,7 @@ of the features. Blocks, chunks and segments follow from the description, so tha
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ from juanji.jit.target import Target
 from juanji.jit.tiles import PRODUCTS
 
 STEP = LINE // PAIR  # positions of a row of a tile
+Piece = Callable[[], None]  # of what else is done in a step
 # Parts of x and dy whose products stand for one: as in `matrix`, in an order in which most have a part in common with the one before.
 PAIRS = {1: ((0, 0),), 2: ((0, 0), (0, 1), (1, 1), (1, 0)), 3: ((2, 0), (1, 0), (1, 1), (0, 1), (0, 0), (0, 2))}
 
@@ -37,44 +39,49 @@ def emit_matrix_outer(code: MatrixOuterCode, target: Target) -> str:
     e = Emitter(target.vector_bits, target.masks)
     with kernel(e, target, code.names) as a:
         tiles.configure(e)
-        waiting = Waiting(e, code, a)
+        waiting = Waiting(e, code.rows * code.columns, a)
         with each_item(e, a) as item:
-            _item(e, code, a, item, waiting)
+            share = share_of(e, code.columns, a, item)
+            with e.loop(share.begin, share.end) as chunk:
+                _chunk(e, code, a, chunk, share, waiting)
         tiles.release(e)
     emit_panels(e, code)
     return e.text()
 
 
-def _item(e: Emitter, code: MatrixOuterCode, a: Arguments, item: Value, waiting: Waiting) -> None:
-    """One item of work: segment of the chunks, group, share of the features."""
+class Share(NamedTuple):
+    """An item of work: a segment of the chunks, a group and a share of the features."""
+
+    item: Value
+    segment: Value
+    group: Value
+    begin: Value  # of the chunks
+    end: Value
+    blocks: tuple[Value, Value]  # of features
+    features: tuple[Value, Value]
+
+
+def share_of(e: Emitter, columns: int, a: Arguments, item: Value) -> Share:
+    """What an item is, where blocks have so many tiles of features."""
     rest, split = e.divide(item, a["splits"])
     segment, group = e.divide(rest, a["groups"])
     begin, end = segment * a["chunks"] // a["segments"], (segment + 1) * a["chunks"] // a["segments"]
-    f_begin = split * a["split"]
-    blocks = f_begin, e.least(f_begin + a["split"], a["blocks_f"])
-    goal = a["y"] + segment * a["ws_s"] + group * a["ws_g"]
-    with e.loop(begin, end) as chunk:
-        ends = e.compare("eq", chunk, begin), e.compare("eq", chunk, end - 1)
-        _chunk(e, code, a, (chunk, group), blocks, ends, goal, waiting)
+    first = split * a["split"]
+    blocks = first, e.least(first + a["split"], a["blocks_f"])
+    low, high = (e.least(block * (tiles.ROWS * columns), a["count_f"]) for block in blocks)
+    return Share(item, segment, group, begin, end, blocks, (low, high))
 
 
-def _chunk(
-    e: Emitter,
-    code: MatrixOuterCode,
-    a: Arguments,
-    place: tuple[Value, Value],
-    blocks: tuple[Value, Value],
-    ends: tuple[Value, Value],
-    goal: Value,
-    waiting: Waiting,
-) -> None:
+def _chunk(e: Emitter, code: MatrixOuterCode, a: Arguments, chunk: Value, share: Share, waiting: Waiting) -> None:
     """The products of one chunk of output positions, added to the sums; the first chunk's begin them, after the last one's they leave."""
-    first, last = ends
-    steps = _fill(e, code, a, place, blocks, first)
+    first, last = e.compare("eq", chunk, share.begin), e.compare("eq", chunk, share.end - 1)
+    steps = _fill(e, code, a, chunk, share, first)
     planes, panel, width = a["scratch"] + a["planes"], a["scratch"] + a["words"], tiles.ROWS * code.columns
-    with e.loop(*blocks) as block_f:
-        sums = a["scratch"] + a["sums"] + (block_f - blocks[0]) * a["step_f"]
-        words = panel + (block_f - blocks[0]) * code.columns * a["words_f"]
+    goal = a["y"] + share.segment * a["ws_s"] + share.group * a["ws_g"]
+    with e.loop(*share.blocks) as block_f:
+        number = block_f - share.blocks[0]
+        sums = a["scratch"] + a["sums"] + number * a["step_f"]
+        words = panel + number * code.columns * a["words_f"]
         with e.loop(0, a["tiles"], code.rows) as tile, e.loop(0, steps, a["block"]) as step:
             end = e.least(step + a["block"], steps)
             begins = e.arith("and", first, e.compare("eq", step, e.integer(0)))
@@ -87,16 +94,15 @@ def _chunk(
             def row(i: Value) -> Value:
                 return sums + e.load(I64, a["map_goals"] + i * 8, 8)
 
-            store_weights(e, a, code.turned, block, (goal, block_f * width), row)
+            store_weights(e, a, code.turned, block, (goal, block_f * width), row, a["count_i"])
 
 
-def _fill(e: Emitter, code: MatrixOuterCode, a: Arguments, place: tuple[Value, Value], blocks: tuple[Value, Value], first: Value) -> Value:
+def _fill(e: Emitter, code: MatrixOuterCode, a: Arguments, chunk: Value, share: Share, first: Value) -> Value:
     """The panels of one chunk, and how many steps its positions are."""
-    chunk, group = place
     image, origin, extent = chunk_place(e, code.axes, a, chunk)
-    xs = a["x"] + image * a["xs_n"] + group * a["channels"] * a["xs_c"]
-    f_begin, f_end = (e.least(block * (tiles.ROWS * code.columns), a["count_f"]) for block in blocks)
-    dys = a["w"] + image * a["gs_n"] + (group * a["count_f"] + f_begin) * a["gs_c"]
+    xs = a["x"] + image * a["xs_n"] + share.group * a["channels"] * a["xs_c"]
+    low, high = share.features
+    dys = a["w"] + image * a["gs_n"] + (share.group * a["count_f"] + low) * a["gs_c"]
     fresh, positions = first, e.integer(1)
     for axis, (at, count) in enumerate(zip(origin, extent, strict=True)):
         dys = dys + at * a[f"gs{axis}"]
@@ -105,7 +111,7 @@ def _fill(e: Emitter, code: MatrixOuterCode, a: Arguments, place: tuple[Value, V
     with e.when(fresh), e.loop(0, a["clean"], LINE) as at:  # zeros in gaps, and where only a larger chunk would write
         e.store(e.zero(Type("i64", LINE // 8)), a["scratch"] + at)
     fill_planes(e, code, a, origin, extent, xs)
-    fill_words(e, code, a, extent, dys, f_end - f_begin)
+    fill_words(e, code, a, extent, dys, high - low)
     return (positions + (STEP - 1)) // STEP
 
 
@@ -113,8 +119,8 @@ class Waiting:
     """What the unit has summed waits in one of two buffers until it is added to the sums of blocks before: while it sums the next one, as
     what it stores cannot be loaded at once."""
 
-    def __init__(self, e: Emitter, code: MatrixOuterCode, a: Arguments):
-        self.e, self.size = e, code.rows * code.columns * tiles.TILE
+    def __init__(self, e: Emitter, accumulators: int, a: Arguments):
+        self.e, self.size = e, accumulators * tiles.TILE
         self.buffers, self.half = a["scratch"] + a["waiting"], e.var(I64, e.integer(0))
         self.goal, self.begins = e.var(PTR, a["scratch"]), e.var(I1, Value(e, I1, "false"))
         self.left = e.var(I64, e.integer(self.size))  # bytes of what waits that have left
@@ -194,26 +200,46 @@ def _tile(
     steps: tuple[Value, Value],
     waiting: Waiting,
 ) -> None:
-    """`rows` × `columns` accumulators over a block of positions; they go where nothing waits, and what waits leaves meanwhile."""
+    """`rows` × `columns` accumulators over a block of positions."""
     planes, words = pointers
-    count = code.rows * code.columns
-    for total in range(count):
-        tiles.zero(e, total)
     rows = [planes + e.load(I64, a["map_tiles"] + (tile + i) * 8, 8) for i in range(code.rows)]
     columns = [words + v * a["words_f"] for v in range(code.columns)]
-    product = PRODUCTS["bfloat16", "bfloat16"]
+
+    def find(move: Move, step: Value) -> tuple[Value, Int]:
+        if move.what == "a":
+            return rows[move.tile] + a["part_x"] * move.part + step * (STEP * PAIR), a["plane"]
+        return columns[move.tile] + a["part_dy"] * move.part + step * tiles.TILE, LINE
+
+    sum_products(e, (code.parts, code.rows, code.columns), find, steps, waiting, lambda: [lambda: waiting.leave(a["piece"])])
+
+
+def sum_products(
+    e: Emitter,
+    register: tuple[int, int, int],
+    find: Callable[[Move, Value], tuple[Value, Int]],
+    steps: tuple[Value, Value],
+    waiting: Waiting,
+    meanwhile: Callable[[], Sequence[Piece]],
+) -> None:
+    """The accumulators of parts, rows and columns over a block of steps; they go where nothing waits, and what waits leaves meanwhile.
+
+    find: where a tile lies at a step, and how far apart its rows. meanwhile: what else is to be done in a step, piece by piece.
+    """
+    parts, rows, columns = register
+    for total in range(rows * columns):
+        tiles.zero(e, total)
+    product, moves = PRODUCTS["bfloat16", "bfloat16"], order(parts, rows, columns)
     with e.loop(*steps) as step:
-        for move in order(code.parts, code.rows, code.columns):
-            match move.what:
-                case "a":
-                    tiles.load(e, move.name, rows[move.tile] + a["part_x"] * move.part + step * (STEP * PAIR), a["plane"])
-                case "b":
-                    tiles.load(e, move.name, columns[move.tile] + a["part_dy"] * move.part + step * tiles.TILE, LINE)
-                case _:
-                    tiles.multiply(e, product, move.tile, move.name, move.other)
-        waiting.leave(a["piece"])
+        pieces = meanwhile()
+        for number, move in enumerate(moves):
+            if move.what == "multiply":
+                tiles.multiply(e, product, move.tile, move.name, move.other)
+            else:
+                tiles.load(e, move.name, *find(move, step))
+            for piece in pieces[number * len(pieces) // len(moves) : (number + 1) * len(pieces) // len(moves)]:
+                piece()
     waiting.leave()
     free = waiting.free
-    for total in range(count):
-        i, v = divmod(total, code.columns)
-        tiles.store(e, total, free + i * code.columns * tiles.TILE + v * LINE, code.columns * LINE)
+    for total in range(rows * columns):
+        i, v = divmod(total, columns)
+        tiles.store(e, total, free + i * columns * tiles.TILE + v * LINE, columns * LINE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from juanji.jit.arguments import Arguments
 from juanji.jit.channel import rows_from, scatter_squares, store_squares
 from juanji.jit.elements import SCALARS, finish, transpose
 from juanji.jit.emit import I64, LINE, PTR, Emitter, Int, Type, Value
+from juanji.jit.lanes import interleaved
 from juanji.jit.matrix_code import MatrixCode
 
 
@@ -25,8 +27,8 @@ class Sums(NamedTuple):
 
     def runs(self, e: Emitter, code: MatrixCode, a: Arguments) -> list[Run]:
         """Its pixels, counted in the chunk."""
-        count = code.rows if code.unfolded else 1
-        table = a["map_firsts"] + self.tile * (count * (16 if code.unfolded else 8))
+        count = code.rows if code.lines else 1
+        table = a["map_firsts"] + self.tile * (count * (16 if code.lines else 8))
         found = list[Run]()
         for i in range(count):
             first, end = (e.load(I64, table + (2 * i + k) * 8, 8) for k in range(2))
@@ -77,9 +79,17 @@ class Leaving:
         e, code, left, end = self.e, self.code, self.left.get(), self.all.get()
         with e.when(e.compare("slt", left, end)):
             to = end if count is None else e.least(left + count, end)
-            store = (_store_squares if code.squares else _store_rows) if code.planar else _store_planes if code.squares else _store_pixels
-            store(e, code, self.a, Sums(*(var.get() for var in self.sums)), (left, to))
+            _store(code)(e, code, self.a, Sums(*(var.get() for var in self.sums)), (left, to))
             self.left.set(to)
+
+
+def _store(code: MatrixCode) -> Callable[[Emitter, MatrixCode, Arguments, Sums, tuple[Value, Value]], None]:
+    """What stores pieces of sums."""
+    if code.phases > 1:
+        return _store_phases
+    if code.planar:
+        return _store_squares if code.squares else _store_rows
+    return _store_planes if code.squares else _store_pixels
 
 
 def _step_to(e: Emitter, code: MatrixCode, a: Arguments, pixel: Value) -> Value:
@@ -162,6 +172,26 @@ def _store_rows(e: Emitter, code: MatrixCode, a: Arguments, sums: Sums, pieces: 
     with e.otherwise(whole), e.loop(*pieces) as feature:
         for run, goal in zip(runs, goals, strict=True):
             _store_first(e, finished(feature, run), goal + feature * a["ys_c"], run.length)
+
+
+def _store_phases(e: Emitter, code: MatrixCode, a: Arguments, sums: Sums, pieces: tuple[Value, Value]) -> None:
+    """The same of several phases of a line, whose pixels take turns in the output."""
+    parameter, runs = _parameter(e, code, a), sums.runs(e, code, a)
+    goals = [sums.goal + _step_to(e, code, a, run.first) for run in runs]
+
+    def finished(feature: Value, run: Run) -> list[Value]:
+        at = sums.at + (feature * code.rows + run.row) * LINE
+        planes = [_load_row(e, code, at + phase * code.sums, 1) for phase in range(code.phases)]
+        together = zip(*([_finish(e, code, value, parameter) for value in plane] for plane in planes), strict=True)
+        return [value for vectors in together for value in interleaved(e, list(vectors))]
+
+    for run, goal in zip(runs, goals, strict=True):
+        whole = e.compare("eq", run.length, e.integer(tiles.ROWS))
+        with e.when(whole), e.loop(*pieces) as feature:
+            for number, value in enumerate(finished(feature, run)):
+                e.store(value, goal + feature * a["ys_c"] + number * value.type.bytes)
+        with e.otherwise(whole), e.when(e.compare("sgt", run.length, e.integer(0))), e.loop(*pieces) as feature:
+            _store_first(e, finished(feature, run), goal + feature * a["ys_c"], run.length * code.phases)
 
 
 def _store_squares(e: Emitter, code: MatrixCode, a: Arguments, sums: Sums, pieces: tuple[Value, Value]) -> None:

@@ -269,38 +269,38 @@ def _store(e: Emitter, code: OuterCode, a: Arguments, goal: Value, block_f: Valu
             place = goal + group * a["ws_g"] + feature * a["ws_f"] + e.load(I64, a["map_goals"] + i * 8, 8)
             e.store(e.load(total, sums + i * width + lane * total.bytes), place)
         return
-    store_weights(e, a, code.turned, (vector, code.vectors), (goal, f), lambda i: sums + i * width)
+    store_weights(e, a, code.turned, (vector, code.vectors), (goal, f), lambda i: sums + i * width, a["count_i"])
 
 
 def store_weights(
-    e: Emitter, a: Arguments, turned: bool, block: tuple[Type, int], at: tuple[Value, Value], row: Callable[[Value], Value]
+    e: Emitter, a: Arguments, turned: bool, block: tuple[Type, int], at: tuple[Value, Value], row: Callable[[Value], Value], rows: Value
 ) -> None:
     """Move the sums of a block of features to where the weights lie.
 
     turned: whether neighbours among the weights are not features. block: so many vectors; at: where the
-    group's weights lie, and the first feature. row: where the sums of each i lie, feature by feature.
+    group's weights lie, and the first feature. row: where the sums of each i lie, feature by feature, for so many `rows`.
     """
     (vector, vectors), (goal, f) = block, at
     total, lanes = Type(vector.scalar), vector.lanes
     start, features = goal + f * a["ws_f"], e.least(a["count_f"] - f, lanes * vectors)
     if not turned:
         whole = e.compare("eq", features, e.integer(lanes * vectors))
-        with e.when(whole), e.loop(0, a["count_i"]) as i:
+        with e.when(whole), e.loop(0, rows) as i:
             place = start + i * a["ws_i"]
             past = e.streamable(vector.bytes * vectors, a["stream"], place)
             for condition, put in ((e.when(past), e.stream), (e.otherwise(past), e.store)):
                 with condition:
                     for v in range(vectors):
                         put(e.load(vector, row(i) + v * vector.bytes, total.bytes), place + v * vector.bytes)
-        with e.otherwise(whole), e.loop(0, a["count_i"]) as i:
+        with e.otherwise(whole), e.loop(0, rows) as i:
             for v in range(vectors):
                 value = e.load(vector, row(i) + v * vector.bytes, total.bytes)
                 e.store_first(value, start + i * a["ws_i"] + v * vector.bytes, e.most(features - v * lanes, 0))
         return
-    count = e.least(a["count_i"], lanes)
+    count = e.least(rows, lanes)
     buffer = e.stack(vector, lanes)
-    with e.loop(0, features, lanes) as first, e.loop(0, a["count_i"], lanes) as next_i:
-        i = e.most(e.least(next_i, a["count_i"] - lanes), 0)
+    with e.loop(0, features, lanes) as first, e.loop(0, rows, lanes) as next_i:
+        i = e.most(e.least(next_i, rows - lanes), 0)
         columns = transpose(e, [e.load(vector, row(i + r) + first * total.bytes, total.bytes) for r in range(lanes)])
         goal, many = start + first * a["ws_f"] + i * a["ws_i"], e.least(features - first, lanes)
         past = e.streamable(vector.bytes, a["stream"], goal, a["ws_f"])

@@ -153,14 +153,17 @@ def _line_inside(row: Row, begin: Value, start: Value, stop: Value) -> None:
         return
     step = line.stride * vector.lanes
     even = e.least((start + (line.stride - 1)) // line.stride * line.stride, stop)
-    whole = even + (stop - even) // step * step
+    fits = e.compare("sge", stop - even, e.integer(step))
+    latest = even + e.most(stop - even - step, 0) // line.stride * line.stride
+    end = e.select(fits, latest + step, even)
     one_by_one(start, even)
-    with e.loop(even, whole, step) as i:
-        at = begin + i * row.a["xs_w"]
+    with e.loop(even, end, step) as following:  # the last vectors overlap those before
+        i = e.least(following, latest)
+        at = begin + i * row.size
         vectors = [row.read(at + k * vector.lanes * row.size, vector) for k in range(line.stride)]
         for f, part in enumerate(parted(e, vectors)):
             e.store(part, row.goal + (i // line.stride) * row.total.bytes + row.a["phase"] * f, row.total.bytes)
-    one_by_one(whole, stop)
+    one_by_one(end, stop)
 
 
 def copy_run(row: Row, source: Value, goal: Value, start: Value, stop: Value) -> None:

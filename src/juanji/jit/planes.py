@@ -41,7 +41,7 @@ class PlaneCode:
     activation: str | None
     narrowing: Narrowing
     clipped: bool  # panel rows outside the array, of zeros, are left out, where that changes nothing
-    held: bool  # the weights of a filter, of rows and columns only, are held in registers
+    held: bool  # the weights of an outer tap are held in registers
     rows: int
     vectors: int  # all but the last are full, also where a row is shorter than the tile
     step: int  # elements from one output of a row to the next
@@ -194,9 +194,12 @@ def _outputs(e: Emitter, code: PlaneCode, a: Arguments, feature: Value, first: V
     vector = e.vector(total.scalar)
     deep, high, wide = code.kernel
     weights = a["w"] + feature * (deep * high * wide * total.bytes)
-    held = None
-    if code.held:
-        held = [e.splat(e.load(total, weights + tap * total.bytes), vector.lanes) for tap in range(high * wide)]
+
+    def splats(taps: Value) -> list[Value]:
+        """The weights of an outer tap."""
+        return [e.splat(e.load(total, taps + tap * total.bytes), vector.lanes) for tap in range(high * wide)]
+
+    held = splats(weights) if code.held and deep == 1 else None
     bias = e.splat(e.load(total, a["bias"] + feature * total.bytes), vector.lanes) if code.bias else e.zero(vector)
     width = vector.lanes * code.vectors
     allowed = finite(e, weights, deep * high * wide, vector) if code.clipped else None
@@ -211,10 +214,11 @@ def _outputs(e: Emitter, code: PlaneCode, a: Arguments, feature: Value, first: V
             with e.loop(0, deep) as tap:
                 near = e.unknown(weights + tap * (high * wide * total.bytes))
                 here = corner + tap * (code.dilation[0] * a["high"] * a["line"])
-                _reduce(e, code, a, Tile(here, near, held, row if clipped else None), sums)
+                own = splats(near) if code.held and held is None else held
+                _reduce(e, code, a, Tile(here, near, own, row if clipped else None), sums)
 
         leaving_out(e, list(sums.values()), bias, allowed, reduce)
-        _finish(e, code, a, goal + d * a["ys_d"] + h * a["ys_h"] + w * (code.step * Type(SCALARS[code.y]).bytes), sums)
+        store_rows(e, code, a, goal + d * a["ys_d"] + h * a["ys_h"] + w * (code.step * Type(SCALARS[code.y]).bytes), sums)
 
 
 class Tile(NamedTuple):
@@ -281,7 +285,35 @@ def _reduce(e: Emitter, code: PlaneCode, a: Arguments, tile: Tile, sums: Sums) -
             columns(tile.corner + j * a["line"], pairs)
 
 
-def _finish(e: Emitter, code: PlaneCode, a: Arguments, goal: Value, sums: Sums) -> None:
+class Stored(Protocol):
+    """What the code of storing a tile depends on."""
+
+    @property
+    def total(self) -> str:
+        """The sum's type."""
+
+    @property
+    def y(self) -> str:
+        """The output's."""
+
+    @property
+    def vectors(self) -> int:
+        """Of a row of the tile."""
+
+    @property
+    def step(self) -> int:
+        """Elements from one output of a row to the next."""
+
+    @property
+    def activation(self) -> str | None:
+        """What becomes of finished sums."""
+
+    @property
+    def narrowing(self) -> Narrowing:
+        """What becomes of those that do not fit."""
+
+
+def store_rows(e: Emitter, code: Stored, a: Arguments, goal: Value, sums: Sums) -> None:
     """Store the finished sums, past the caches where the output is large. Of a row shorter than the tile the last vector is not full."""
     total, out = Type(SCALARS[code.total]), Type(SCALARS[code.y])
     lanes = e.vector(total.scalar).lanes

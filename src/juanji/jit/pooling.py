@@ -59,23 +59,23 @@ class _Channels(WindowLoop):
         outside = e.var(I1, e.zero(I1))  # whether a place named none of the outputs
 
         def pixel(at: Output) -> None:
-            source, flat, own, weight, counts = at
+            source, flat, own, weight = at[:4]
             number = (image * a["pixels"] + own) * a["channels"]
 
             def tile(c: Value, type: Type, vectors: int, count: Value | None = None) -> None:
                 bests = [Best(e, self.code, type, self.place(flat, type.lanes)) for _ in range(vectors)]
                 greatest = e.var(type.of("i64"), e.zero(type.of("i64")))  # of the places that are given
 
-                def meet(tap: Value, at: Value) -> None:
-                    place = self.place(at, type.lanes)
-                    named = a[PLACES] + ((image * a["plane"] + at) * a["channels"] + c) * 8 if self.code.matched else None
+                def meet(tap: Value, element: Value, portion: Value | None) -> None:
+                    place = self.place(element, type.lanes)
+                    named = a[PLACES] + ((image * a["plane"] + element) * a["channels"] + c) * 8 if self.code.matched else None
                     for v, best in enumerate(bests):
                         value = read(e, self.code, tap + v * self.lanes * self.x_bytes, type, count)
                         if named is not None:
                             value = self._matching(value, named + v * self.lanes * 8, own, count, greatest)
-                        best.meet(value, place)
+                        best.meet(value, place, portion)
 
-                self.taps(counts, source + c * self.x_bytes, flat, meet)
+                self.taps(at._replace(source=source + c * self.x_bytes), meet)
                 heavy = e.splat(weight, type.lanes) if weight is not None and type.lanes else weight
                 for v, best in enumerate(bests):
                     self.put(best.get(), heavy, number + c + v * self.lanes, count)
@@ -140,7 +140,11 @@ class _Planes(WindowLoop):
 
         def pixel(at: Output) -> None:
             best = Best(self.e, self.code, self.vector, self.place(at.flat, self.lanes))
-            self.taps(at.counts, at.source, at.flat, lambda _, flat: best.meet(self._pixel(flat), self.place(flat, self.lanes)))
+
+            def meet(_: Value, flat: Value, portion: Value | None) -> None:
+                best.meet(self._pixel(flat), self.place(flat, self.lanes), portion)
+
+            self.taps(at, meet)
             self._keep(best, at)
 
         self.walk(self.code.axes, self.e.integer(0), self.first(self.a["x"]), pixel)
@@ -188,12 +192,13 @@ class _Planes(WindowLoop):
             at = e.most(e.least(following, a["pixels"] - self.lanes), 0)
             rows = [e.load(vector, panel + (at + pixel) * vector.bytes) for pixel in range(self.lanes)]
             for number, column in zip(numbers, transpose(e, rows), strict=True):
-                place = goal + (number * a["pixels"] + at) * Type(stored).bytes
+                first = number * a["pixels"] + at
+                place = goal + first * Type(stored).bytes
                 values = column if stored == scalar else e.convert("sext", column, stored)
                 with e.when(whole):
-                    e.store(values, place)
+                    e.store(self.times(values, first), place)
                 with e.otherwise(whole):
-                    e.store_first(values, place, count)
+                    e.store_first(self.times(values, first, count), place, count)
 
 
 class _Lined(_Planes):
@@ -252,7 +257,7 @@ class _Whole(WindowLoop):
             for i, vector in enumerate(self._reduced([start + (lane + i) * a["xs_c"] for i in range(beside)])):
                 e.store(vector, a["scratch"] + (lane + i) * self.vector.bytes)
         rows = [e.load(self.vector, a["scratch"] + lane * self.vector.bytes) for lane in range(self.lanes)]
-        e.store(self.finish(self._across(rows), None), a["y"] + (image * a["channels"] + first) * self.y_bytes)
+        self.put((self._across(rows), None), None, image * a["channels"] + first)
 
     def _reduced(self, planes: list[Value]) -> list[Value]:
         """Planes as one vector each, whose lanes have a share of the elements each."""

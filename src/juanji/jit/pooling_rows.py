@@ -49,7 +49,7 @@ class Rows(WindowLoop):
         reduced = {"slide": self._slide, "spread": self._spread, "run": self._run, "steps": self._steps}[code.lanes]
 
         def down(at: Output) -> None:
-            self.down(at._replace(flat=at.flat + origin), start, stop, self._values_at, self._places_at)
+            self.down(at._replace(flat=at.flat + origin), start, stop, self._values_at, self._places_at, origin)
 
         def along(at: Output) -> None:
             reduced(plane * a["pixels"] + at.number + first, first, columns, at.weight)
@@ -161,7 +161,8 @@ class Rows(WindowLoop):
                 place = self.place(at, lanes)
                 if place is not None and lanes:
                     place = place + e.lane_numbers(place.type)
-                best.meet(read(e, code, xs + at * self.x_bytes, best.value.type), place)
+                value, portion = read(e, code, xs + at * self.x_bytes, best.value.type), self.portion(0, at, best.value.type)
+                best.meet(value if portion is None else e.arith("fmul", value, portion), place)
 
             if code.long:
                 bests = [begun(self.vector) for _ in range(code.vectors)]

@@ -105,26 +105,40 @@ class Counter:
 
 
 class Rows(Counter):
-    """Walks over images and over the positions p = t + T·q of a site."""
+    """Walks over images and over the positions p = t + T·q of a site. together: all images of a position after each other."""
 
-    def __init__(self, k: Kernel, site: list[Value], images: Value):
+    def __init__(self, k: Kernel, site: list[Value], images: Value, together: bool = False):
         e, a = k.e, k.a
         more = [e.select(e.compare("slt", t, a[f"rest{i}"]), e.integer(1), e.integer(0)) for i, t in enumerate(site)]
-        super().__init__(e, [images, *(a[f"turns{i}"] + one for i, one in enumerate(more))])
-        self.k, self.site = k, site
+        turns = [a[f"turns{i}"] + one for i, one in enumerate(more)]
+        super().__init__(e, [*turns, images] if together else [images, *turns])
+        self.k, self.site, self.together = k, site, together
         self.count = images
-        for extent in self.extents[1:]:
+        for extent in turns:
             self.count = self.count * extent
 
     @property
     def image(self) -> Value:
         """The image that the walk is in."""
-        return self.places[0].get()
+        return self.places[-1 if self.together else 0].get()
 
     @property
     def positions(self) -> list[Value]:
         """The output position that the walk is at."""
-        return [t + q.get() * self.k.a[f"sites{i}"] for i, (t, q) in enumerate(zip(self.site, self.places[1:], strict=True))]
+        turns = self.places[:-1] if self.together else self.places[1:]
+        return [t + q.get() * self.k.a[f"sites{i}"] for i, (t, q) in enumerate(zip(self.site, turns, strict=True))]
+
+
+@contextmanager
+def each_position(rows: Rows, first: Value, count: Value) -> Iterator[tuple[Value, Value]]:
+    """`count` rows from one on by their number: rows that are images of a single position together, with how many they are."""
+    e = rows.k.e
+    rows.start(first)
+    alike = e.compare("eq", rows.count, rows.extents[0])
+    images = e.select(alike, count, e.integer(1))
+    with e.loop(0, e.select(alike, e.least(count, 1), count)) as row:
+        yield row, images
+        rows.advance()
 
 
 @contextmanager
@@ -174,18 +188,15 @@ def own_part(k: Kernel, image: Value, channel: Value, channels: Value, band: Val
 
 
 @contextmanager
-def each_site_touching(k: Kernel, part: Part, grid: list[Value]) -> Iterator[tuple[Value, list[Value]]]:
-    """The sites of whose windows some lead into the part along the first axis."""
+def touching(k: Kernel, part: Part, inner: Value) -> Iterator[tuple[Value, Value]]:
+    """The sites, `inner` at each place of the first axis, of whose windows some lead into the part along it: the first and the end."""
     e, a = k.e, k.a
-    inner = e.integer(1)
-    for extent in grid[1:]:
-        inner = inner * extent
     with e.loop(0, a["sites0"]) as t:
         found = e.var(I64, e.integer(0))
         with e.loop(t, a["out0"], a["sites0"]) as p:
             found.set(found.get() + touches(k, p, part))
-        with e.when(e.compare("ne", found.get(), e.integer(0))), each_site(k, grid, t * inner, (t + 1) * inner) as site:
-            yield site
+        with e.when(e.compare("ne", found.get(), e.integer(0))):
+            yield t * inner, (t + 1) * inner
 
 
 def touches(k: Kernel, p: Value, part: Part) -> Value:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from juanji.jit.arguments import HEAD, Arguments, kernel
 from juanji.jit.emit import I64, Emitter, Type, Value
 from juanji.jit.target import Target
-from juanji.jit.windowed import PLACES, greater, strays, tell
+from juanji.jit.windowed import AHEAD, PLACES, greater, strays, tell
 
 UNROLLED = 4  # values of a plane that are sent in one round of the loop
 LOOKED_AT = 512  # places that are looked at together: they are still in the first cache when they are used
@@ -24,16 +24,18 @@ SCALARS = {"float32": "f32", "float64": "f64", "uint8": "i8", "uint16": "i16", "
 @dataclass(frozen=True)
 class ScatterCode:
     """Everything that the code depends on. last: channels lie innermost, and an item owns some of them; else planes, so many beside each
-    other."""
+    other. far: these come from beyond the second cache, so what is used next is asked for, and the plane that is cleared next."""
 
     dtype: str
     add: bool
     last: bool
     beside: int = 1
+    far: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The arguments, in order. `x` points to the values."""
+        """The arguments, in order. `x` points to the values. share: channels of an item, or bytes of the next plane to ask for with each
+        value."""
         return (*HEAD, "places", "pixels", "channels", "share", "shares", "planes")
 
 
@@ -67,13 +69,17 @@ def _planes(e: Emitter, code: ScatterCode, a: Arguments, first: Value, beside: i
 
         def send(low: Value, high: Value, step: int) -> None:
             with e.loop(low, high, step) as p:
+                for sent, goal in zip(values, goals, strict=True):
+                    if code.far:
+                        e.prefetch(sent + p * element.bytes + AHEAD, 1)
+                        e.prefetch(goal + beside * a["pixels"] * element.bytes + p * a["share"], 2)
                 for i in range(step):
                     for sent, named, goal in zip(values, places, goals, strict=True):
                         place = e.load(I64, named + p * 8 + i * 8)
                         _send(e, code, sent + p * element.bytes + i * element.bytes, goal + place * element.bytes)
 
         whole = end - (end - begin) % UNROLLED
-        with _sound(e, a, [run + begin * 8 for run in places], end - begin):
+        with _sound(e, a, [run + begin * 8 for run in places], end - begin, code.far):
             send(begin, whole, UNROLLED)
             send(whole, end, 1)
 
@@ -103,14 +109,16 @@ def _channels(e: Emitter, code: ScatterCode, a: Arguments, item: Value) -> None:
 
 
 @contextmanager
-def _sound(e: Emitter, a: Arguments, runs: list[Value], count: Value) -> Iterator[None]:
-    """Runs the body if all of some runs of places lie inside a plane; if not, the caller is told."""
+def _sound(e: Emitter, a: Arguments, runs: list[Value], count: Value, far: bool = False) -> Iterator[None]:
+    """Runs the body if all of some runs of places lie inside a plane; if not, the caller is told. far: those that follow are asked for."""
     vector = e.vector("i64")
     whole = count - count % vector.lanes
     many, single = e.var(vector, e.zero(vector)), e.var(I64, e.integer(0))
     for greatest, low, high in ((many, e.integer(0), whole), (single, whole, count)):
         with e.loop(low, high, max(greatest.type.lanes, 1)) as i:
             for places in runs:
+                if far:
+                    e.prefetch(places + i * 8 + AHEAD, 1)
                 greatest.set(greater(e, e.load(greatest.type, places + i * 8), greatest.get()))
     fault = e.arith("or", strays(e, many.get(), a["pixels"]), strays(e, single.get(), a["pixels"]))
     tell(e, a, fault)

@@ -3,7 +3,9 @@
 For one band of output rows and one block of columns, `rows` output rows at a time:
 
     lines      every input row that these output rows need, for every channel and outer tap, either where it lies in
-               the input or in a line buffer (panels.py; turned_lines.py of channels-last pixels), behind a table of pointers
+               the input or in a line buffer (panels.py; turned_lines.py of channels-last pixels), behind a table of pointers;
+               what one tile has filled is there for the one below. Zeros beside short rows are lanes that are not loaded; of
+               long rows only the ends go through line buffers, as blocks of their own
     tile       acc[row, feature, vector] over `rows` × `features` × `vectors`; a loaded vector of the input serves every
                (output row, kernel row) pair that meets it, and every feature; weights are broadcast from memory
 
@@ -17,17 +19,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from juanji.exact import Narrowing
 from juanji.jit.arguments import HEAD, Arguments, each_item, kernel
 from juanji.jit.elements import SCALARS, finish_each, finish_line, multiply_add
-from juanji.jit.emit import I64, PTR, Emitter, Int, Type, Value, Var
+from juanji.jit.emit import I1, I64, PTR, Emitter, Int, Type, Value, Var
 from juanji.jit.lanes import interleaved
 from juanji.jit.panels import LINE_ARGUMENTS, Line, line_filler, outer_step
 from juanji.jit.target import Target
 from juanji.jit.turned_lines import TURNED_ARGUMENTS, turned_filler
 
 MOST_UNROLLED = 320  # multiply-adds in one straight piece of code: more cost compile time and run no faster
+FIRST = 1  # the cache that rows are asked into
 MOST_CHANNELS = 4  # channels of a block that are written one after the other
 
 
@@ -46,6 +50,8 @@ class SpaceCode:
     unit_y: bool
     turned: bool  # the lines of all channels are made at once, out of channels-last pixels
     few: int  # how many channels these have if they are taken apart as they lie, else 0
+    masks: tuple[int, int] | None  # how many of the first and of the last tap columns meet zeros outside rows that are read where they lie
+    ahead: bool  # while a tile computes, the rows that the one below it reads are asked for: those of tall pictures come from afar
     moved: bool  # every other tap of a single row meets vectors that are made in registers out of neighbours, not loaded
     pixelwise: bool  # a tile has all features of channels-last pixels, which are stored as they lie
     bias: bool
@@ -70,7 +76,7 @@ class SpaceCode:
         return (
             *HEAD, *LINE_ARGUMENTS, *TURNED_ARGUMENTS, *outer,
             "groups", "channels", "blocks_f", "count_f", "xs_n", "xs_c", "ys_n", "ys_c", "ys_h", "ys_w",
-            "bands", "band", "out_h", "map_h", "xs_h", "blocks_w", "block_w", "out_w", "depth", "blocks", "outer", "stream",
+            "bands", "band", "out_h", "map_h", "xs_h", "blocks_w", "block_w", "lead", "tail", "out_w", "depth", "blocks", "outer", "stream",
         )  # fmt: skip
 
 
@@ -101,8 +107,8 @@ def _item(e: Emitter, code: SpaceCode, a: Arguments, item: Value) -> None:
     vector = e.vector(total.scalar)
     width = vector.lanes * code.vectors
     kh, kw = code.kernel
-    first = block * a["block_w"]
-    columns = e.least(a["block_w"], a["out_w"] - first)
+    first = _first(e, a, block)
+    columns = e.select(e.compare("eq", block + 1, a["blocks_w"]), a["out_w"], _first(e, a, block + 1)) - first
     v_first = first * code.stride[1]
     count = (columns - 1) * code.stride[1] + ((kw - 1) * code.dilation[1] + 1)
     xs = a["x"] + image * a["xs_n"] + group * a["channels"] * a["xs_c"]
@@ -117,15 +123,19 @@ def _item(e: Emitter, code: SpaceCode, a: Arguments, item: Value) -> None:
     inside = e.compare("sge", v_first, a["low_w"])
     inside = e.arith("and", inside, e.compare("sle", v_first + count, a["low_w"] + a["size_w"]))
     inside = e.arith("and", inside, e.compare("eq", a["slack"], e.integer(0)))
+    if code.masks is not None:
+        inside = e.const(I1, 1)
 
     h_from = band * a["band"]
     h_to = e.least(h_from + a["band"], a["out_h"])
+    filled = e.var(I64, e.integer(0))
     with e.loop(h_from, h_to, code.rows) as h_next:
         h = e.least(h_next, a["out_h"] - code.rows)
         if code.turned:
-            _turned_lines(e, code, a, outer, xs, h, (v_first, count))
+            _turned_lines(e, code, a, outer, xs, h, (v_first, count), filled.get())
         else:
-            _lines(e, code, a, outer, xs, h, (v_first, count), inside if plain else None)
+            _lines(e, code, a, outer, xs, h, (v_first, count), filled.get(), inside if plain else None)
+        filled.set(h * code.stride[0] + code.window)
         f_range, c_range = (e.integer(0), a["blocks_f"], 1), (e.integer(0), columns, width)
         first_range, second_range = (c_range, f_range) if code.features_inside else (f_range, c_range)
         with e.loop(*first_range) as i, e.loop(*second_range) as j:
@@ -135,43 +145,92 @@ def _item(e: Emitter, code: SpaceCode, a: Arguments, item: Value) -> None:
             goal = ys + h * a["ys_h"] + f * a["ys_c"]
             c = e.most(e.least(c_next, columns - width), 0)
             sums = _start(e, code, bias + f * total.bytes, vector)
-            _reduce(e, code, a, w, c, sums)
+            if code.masks is not None:
+                begin = v_first + c - a["low_w"]
+                end = begin + (width + (kw - 1) * code.dilation[1])
+                whole = e.arith("and", e.compare("sge", begin, e.integer(0)), e.compare("sle", end, a["size_w"]))
+                with e.when(whole):
+                    _reduce(e, code, a, w, c, sums, None)
+                with e.otherwise(whole):
+                    _reduce(e, code, a, w, c, sums, begin)
+            else:
+                _reduce(e, code, a, w, c, sums, None)
             _finish(e, code, a, goal + c * a["ys_w"], columns - c, sums)
 
 
+def _first(e: Emitter, a: Arguments, block: Value) -> Value:
+    """The first column of a block: the first block is `lead` shorter than others, the last one begins `tail` before the end."""
+    return e.least(e.most(block * a["block_w"] - a["lead"], 0), a["out_w"] - a["tail"])
+
+
 def _lines(
-    e: Emitter, code: SpaceCode, a: Arguments, outer: list[Value], xs: Value, h: Value, span: tuple[Value, Value], inside: Value | None
+    e: Emitter,
+    code: SpaceCode,
+    a: Arguments,
+    outer: list[Value],
+    xs: Value,
+    h: Value,
+    span: tuple[Value, Value],
+    filled: Value,
+    inside: Value | None,
 ) -> None:
-    """Point the table at every input row of the tile, filling line buffers where rows cannot be used as they are."""
+    """Point the table at every input row of the tile, filling line buffers where rows cannot be used as they are. filled: from which
+    padded row on that has not been done by the tile above; inside: whether the columns can be used, None if none can."""
     null, lines = Value(e, PTR, "null"), a["scratch"] + a["depth"] * (code.window * 8)
+    shift = (span[0] - a["low_w"]) * a["xs_w"]
     with e.loop(0, a["channels"]) as channel:
 
         def line(outer_tap: Value, j: Value, row: Value, constant: Value) -> None:
-            slot = _slot(code, a, channel, outer_tap, j)
-            buffer, entry = lines + slot * a["line"], a["scratch"] + slot * 8
+            at = h * code.stride[0] + j
+            buffer = lines + _slot(code, a, channel, outer_tap, at % code.window) * a["line"]
+            entry = a["scratch"] + _slot(code, a, channel, outer_tap, j) * 8
             fill = e.compare("eq", e.integer(0), e.integer(0))
             if inside is not None:
                 direct = e.arith("and", inside, e.compare("eq", constant, null))
-                e.store(row + (span[0] - a["low_w"]) * a["xs_w"], entry, 8)
+                e.store(row + shift, entry, 8)
                 fill = e.emit(direct.type, f"xor {direct}, true")
             with e.when(fill):
                 e.store(buffer, entry, 8)
-                e.call("fill_line", a.row, buffer, row, constant, *span)
+                with e.when(e.compare("sge", at, filled)):
+                    e.call("fill_line", a.row, buffer, row, constant, *span)
 
-        _rows(e, code, a, outer, xs + channel * a["xs_c"], h, line)
+        def rows(outer_tap: Value, source: Value, outside: Value) -> None:
+            if inside is None:
+                _each_row(e, code, a, h, source, outside, partial(line, outer_tap))
+                return
+            # The map's steps are at most 1, so rows lie one behind the other if the last one does.
+            first, last = (e.load(I64, a["map_h"] + (h * code.stride[0] + j) * 8, 8) for j in (0, code.window - 1))
+            whole = e.arith("and", inside, e.compare("eq", outside, null))
+            whole = e.arith("and", whole, e.compare("sge", first, e.integer(0)))
+            whole = e.arith("and", whole, e.compare("eq", last - first, e.integer(code.window - 1)))
+            with e.when(whole):
+                place, entry = source + first * a["xs_h"] + shift, a["scratch"] + _slot(code, a, channel, outer_tap, e.integer(0)) * 8
+                with e.loop(0, code.window) as j:
+                    e.store(place + j * a["xs_h"], entry + j * 8, 8)
+            with e.otherwise(whole):
+                _each_row(e, code, a, h, source, outside, partial(line, outer_tap))
+
+        _outer_taps(e, code, a, outer, xs + channel * a["xs_c"], rows)
 
 
-def _turned_lines(e: Emitter, code: SpaceCode, a: Arguments, outer: list[Value], xs: Value, h: Value, span: tuple[Value, Value]) -> None:
+def _turned_lines(
+    e: Emitter, code: SpaceCode, a: Arguments, outer: list[Value], xs: Value, h: Value, span: tuple[Value, Value], filled: Value
+) -> None:
     """The same where each row of the input has the lines of all channels."""
     lines = a["scratch"] + a["depth"] * (code.window * 8)
 
     def line(outer_tap: Value, j: Value, row: Value, constant: Value) -> None:
-        buffer = lines + (outer_tap * code.window + j) * a["line"]
-        e.call("fill_line", a.row, buffer, row, constant, *span)
+        at = h * code.stride[0] + j
+        buffer = lines + (outer_tap * code.window + at % code.window) * a["line"]
+        with e.when(e.compare("sge", at, filled)):
+            e.call("fill_line", a.row, buffer, row, constant, *span)
         with e.loop(0, a["channels"]) as channel:
             e.store(buffer + channel * a["line_c"], a["scratch"] + _slot(code, a, channel, outer_tap, j) * 8, 8)
 
-    _rows(e, code, a, outer, xs, h, line)
+    def rows(outer_tap: Value, source: Value, outside: Value) -> None:
+        _each_row(e, code, a, h, source, outside, partial(line, outer_tap))
+
+    _outer_taps(e, code, a, outer, xs, rows)
 
 
 def _slot(code: SpaceCode, a: Arguments, channel: Value, outer_tap: Value, j: Value) -> Value:
@@ -179,28 +238,36 @@ def _slot(code: SpaceCode, a: Arguments, channel: Value, outer_tap: Value, j: Va
     return ((channel // code.block * a["outer"] + outer_tap) * code.block + channel % code.block) * code.window + j
 
 
-def _rows(
-    e: Emitter, code: SpaceCode, a: Arguments, outer: list[Value], xs: Value, h: Value, line: Callable[[Value, Value, Value, Value], None]
+def _outer_taps(
+    e: Emitter, code: SpaceCode, a: Arguments, outer: list[Value], xs: Value, use: Callable[[Value, Value, Value], None]
 ) -> None:
-    """Call `line` for every row of every outer tap under the tile, with where it lies and the constant that it consists of, or null."""
-    total = Type(SCALARS[code.total])
-    outer_tap = e.var(I64, e.integer(0))
+    """Call `use` for every tap of the outer axes, with its number, where the input continues, and the constant that all of its rows
+    consist of, or null; later axes decide which constant stands outside."""
+    number = e.var(I64, e.integer(0))
 
     def walk(axis: int, source: Value, outside: Value) -> None:
-        """One loop per outer axis over its taps, then the rows; later axes decide which constant stands outside."""
-        if axis < code.outer:
-            with e.loop(0, a[f"taps{axis}"]) as tap:
-                at = outer[axis] * a[f"stride{axis}"] + tap * a[f"dilation{axis}"]
-                walk(axis + 1, *step(axis, f"map{axis}", f"xs{axis}", at, source, outside))
+        if axis == code.outer:
+            use(number.get(), source, outside)
+            number.set(number.get() + 1)
             return
-        with e.loop(0, code.window) as j:
-            line(outer_tap.get(), j, *step(axis, "map_h", "xs_h", h * code.stride[0] + j, source, outside))
-        outer_tap.set(outer_tap.get() + 1)
-
-    def step(axis: int, table: str, stride: str, at: Value, source: Value, outside: Value) -> tuple[Value, Value]:
-        return outer_step(e, a, table, stride, at, a["constants"] + axis * total.bytes, source, outside)
+        with e.loop(0, a[f"taps{axis}"]) as tap:
+            at = outer[axis] * a[f"stride{axis}"] + tap * a[f"dilation{axis}"]
+            walk(axis + 1, *outer_step(e, a, f"map{axis}", f"xs{axis}", at, _constant(code, a, axis), source, outside))
 
     walk(0, xs, Value(e, PTR, "null"))
+
+
+def _each_row(
+    e: Emitter, code: SpaceCode, a: Arguments, h: Value, source: Value, outside: Value, use: Callable[[Value, Value, Value], None]
+) -> None:
+    """Call `use` for every row under the tile, with its number, where it lies and the constant that it consists of, or null."""
+    with e.loop(0, code.window) as j:
+        use(j, *outer_step(e, a, "map_h", "xs_h", h * code.stride[0] + j, _constant(code, a, code.outer), source, outside))
+
+
+def _constant(code: SpaceCode, a: Arguments, axis: int) -> Value:
+    """Where the number lies that stands outside an axis."""
+    return a["constants"] + axis * Type(SCALARS[code.total]).bytes
 
 
 Sums = dict[tuple[int, int, int], Var]
@@ -219,7 +286,7 @@ def _start(e: Emitter, code: SpaceCode, bias: Value, vector: Type) -> Sums:
     return sums
 
 
-def _reduce(e: Emitter, code: SpaceCode, a: Arguments, weights: Value, c: Value, sums: Sums) -> None:
+def _reduce(e: Emitter, code: SpaceCode, a: Arguments, weights: Value, c: Value, sums: Sums, begin: Value | None) -> None:
     """acc[row, feature, vector] += Σ x[line, column + kw·dilation] · w[kh, kw, channel, feature], line by line of the window."""
     total = Type(SCALARS[code.total])
     vector = e.vector(total.scalar)
@@ -228,18 +295,31 @@ def _reduce(e: Emitter, code: SpaceCode, a: Arguments, weights: Value, c: Value,
     per_tap = code.block * per_channel
     left = c * total.bytes
     few = code.block <= MOST_CHANNELS
+    before, behind = (0, 0) if begin is None or code.masks is None else code.masks  # tap columns
 
     def kept(kh: int, kw: int) -> bool:
         return code.taps is None or (kh, kw) in code.taps
 
-    def meet(line: Value, column: Int, pairs: list[tuple[int, Value]]) -> None:
-        """One tap column of one channel's line; pairs: the output rows that want it, with their weights."""
+    def load(place: Value, column: Int, v: int, masked: tuple[bool, bool]) -> Value:
+        """A vector of a line: where it may begin before the row or end behind it, the lanes inside, and zeros."""
+        left, right = masked[0] and v == 0, masked[1] and v == code.vectors - 1
+        if begin is None or not (left or right):
+            return e.load(vector, place, total.bytes)
+        at = begin + column * code.dilation[1] + v * vector.lanes
+        masks = [e.lanes_before(vector.lanes, a["size_w"] - at)] if right else []
+        if left:
+            masks.append(e.lanes_from(vector.lanes, 0 - at))
+        return e.load_where(vector, place, masks[0] if len(masks) == 1 else e.arith("and", *masks))
+
+    def meet(line: Value, column: Int, pairs: list[tuple[int, Value]], masked: tuple[bool, bool]) -> None:
+        """One tap column of one channel's line; pairs: the output rows that want it, with their weights; masked: whether it may reach
+        outside on either side."""
         if code.stride[1] == 1:
             start = line + column * (code.dilation[1] * total.bytes)
         else:
             at = column * code.dilation[1]
             start = line + (at % code.stride[1]) * a["phase"] + (at // code.stride[1]) * total.bytes
-        xs = [e.load(vector, start + v * vector.bytes, total.bytes) for v in range(code.vectors)]
+        xs = [load(start + v * vector.bytes, column, v, masked) for v in range(code.vectors)]
         for r, w in pairs:
             for f in range(code.features):
                 one = e.splat(e.load(total, w + f * total.bytes), vector.lanes)
@@ -255,21 +335,28 @@ def _reduce(e: Emitter, code: SpaceCode, a: Arguments, weights: Value, c: Value,
 
         lines = [line(channel) for channel in range(code.block)] if few else []
 
-        def channels(column: Int, meeting: list[tuple[int, Value]]) -> None:
+        def channels(column: Int, meeting: list[tuple[int, Value]], masked: tuple[bool, bool]) -> None:
             for channel, one in enumerate(lines):
-                meet(one, column, [(r, w + channel * per_channel) for r, w in meeting])
+                meet(one, column, [(r, w + channel * per_channel) for r, w in meeting], masked)
             if not few:
                 with e.loop(0, code.block) as each:
-                    meet(line(each), column, [(r, w + each * per_channel) for r, w in meeting])
+                    meet(line(each), column, [(r, w + each * per_channel) for r, w in meeting], masked)
 
         if unrolled or len(pairs) * code.features * code.vectors * kw_all * len(lines) <= MOST_UNROLLED // 8:
             for kw in range(kw_all):
                 meeting = [(r, w + (kh * kw_all + kw) * per_tap) for r, kh in pairs if not isinstance(kh, int) or kept(kh, kw)]
                 if meeting:
-                    channels(kw, meeting)
+                    channels(kw, meeting, (kw < before, kw >= kw_all - behind))
         else:
-            with e.loop(0, kw_all) as column:
-                channels(column, [(r, w + (kh * kw_all + column) * per_tap) for r, kh in pairs])
+            for low, high in itertools.pairwise(sorted({0, before, kw_all})):
+                with e.loop(low, high) as column:
+                    channels(column, [(r, w + (kh * kw_all + column) * per_tap) for r, kh in pairs], (low < before, high > kw_all - behind))
+
+    def ask(entry: Value) -> None:
+        """For what the tile below reads of the row that is as far down in its window as this one here."""
+        row = e.load(PTR, entry, 8) + left + a["xs_h"] * (code.rows * code.stride[0])
+        for v in range(code.vectors):
+            e.prefetch(row + v * vector.bytes, FIRST)
 
     def moved(line: Value, w: Value) -> None:
         """All tap columns of the only line, as many at a time as a vector has lanes."""
@@ -299,6 +386,8 @@ def _reduce(e: Emitter, code: SpaceCode, a: Arguments, weights: Value, c: Value,
             return
         steady = range(code.rows - 1, kh_all) if s == d == 1 and not unrolled and kh_all > code.rows else range(0)
         for j in range(code.window):
+            if code.ahead and j >= code.window - code.rows * s:
+                ask(table + j * 8)
             if j in steady:
                 if j == steady.start:
                     with e.loop(steady.start, steady.stop) as middle:

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from juanji.jit.arguments import HEAD, Arguments
-from juanji.jit.emit import I32, I64, Emitter, Type, Value, Var
+from juanji.jit.emit import I32, I64, Emitter, Int, Type, Value, Var
 
 SCALARS = {
     "int8": "i8", "uint8": "i8", "int16": "i16", "uint16": "i16", "int32": "i32", "uint32": "i32", "int64": "i64", "uint64": "i64",
     "float16": "f16", "float32": "f32", "float64": "f64",
 }  # fmt: skip
 PLACES = "w"  # the word of the row that points to places, int64, one for each output or, matched, for each element
+BESIDE = "w"  # or to what results are multiplied by, which lies as they do
+AHEAD = 4096  # bytes that are asked for beforehand: what the processor expects by itself ends with a page
 FAULT = "bias"  # the word that points to what is 1 when a place that was given lies outside its plane
 
 
@@ -31,7 +33,7 @@ class PoolingCode:
     total: str  # the type in which values are compared or added
     largest: bool  # else the sum
     before: str | None  # of each element: "abs", "square"
-    after: str | None  # of each result: "divide" or "scale" by the table of weights, "root"
+    after: str | None  # of each result: "divide" or "scale" by the table of weights, "root", "times" the element beside it
     even: bool  # that table is a single number
     places: str | None  # "i32" or "i64" while they are compared, None where they are not wanted
     matched: bool  # an element counts only for the output that its place, which is read, names
@@ -42,13 +44,15 @@ class PoolingCode:
     phase: int  # of a spread: low padding modulo the stride
     long: bool  # of a run: whether windows fill vectors
     vectors: int  # that go down the outer taps together
+    portions: tuple[bool, ...] = ()  # axes along which elements are multiplied by their places' portions, of a table
+    far: bool = False  # rows are read from beyond the second cache, so asked for
     together: int = 1  # rows that go down before they are reduced along themselves
     lined: bool = False  # small planes go down into lines before they are turned into pixels
 
     @property
     def names(self) -> tuple[str, ...]:
         """The arguments, in order."""
-        fields = ("out", "step", "lin", "xs", "ys", "map_first", "map_count", "map_weight")
+        fields = ("out", "step", "lin", "xs", "ys", "map_first", "map_count", "map_weight", "map_portion")
         axes = tuple(f"{field}{axis}" for axis in range(self.axes) for field in fields)
         return (
             *HEAD, *axes, "channels", "xs_n", "xs_c", "pixels", "bands", "band",
@@ -62,13 +66,14 @@ Pair = tuple[Value, Value | None]  # a value and its place
 
 class Output(NamedTuple):
     """An output along some axes: where its first tap lies, that one's flat place, the output's number, the product of the weights, if
-    there are any, and how many taps it has along each axis."""
+    there are any, and along each axis how many taps it has and which element is the first."""
 
     source: Value
     flat: Value
     number: Value
     weight: Value | None
     counts: list[Value]
+    firsts: list[Value]
 
 
 class Best:
@@ -89,9 +94,12 @@ class Best:
         if self.place is not None and pair[1] is not None:
             self.place.set(pair[1])
 
-    def meet(self, value: Value, place: Value | None) -> None:
-        """Take in an element that comes later in row order."""
+    def meet(self, value: Value, place: Value | None, portion: Value | None = None) -> None:
+        """Take in an element that comes later in row order; of a sum its portion."""
         e, code = self.e, self.code
+        if portion is not None:
+            self.value.set(e.fma(value, e.splat(portion, value.type.lanes) if value.type.lanes else portion, self.value.get()))
+            return
         if code.before == "abs":
             value = e.intrinsic("fabs", value.type, value)
         best = self.value.get()
@@ -212,6 +220,21 @@ class WindowLoop:
         out = SCALARS[code.y]
         return value if value.type.scalar == out else e.convert("fptrunc", value, out)
 
+    def times(self, value: Value, number: Value, count: Value | None = None) -> Value:
+        """A result by the elements beside it, of which the first `count` may be looked at, if that is wanted of results."""
+        if self.code.after != "times":
+            return value
+        e, pointer = self.e, self.a[BESIDE] + number * self.total.bytes
+        if count is None:
+            return e.arith("fmul", value, e.load(value.type, pointer))
+        if e.masks:
+            return e.arith("fmul", value, e.load_first(value.type, pointer, count))
+        room = e.stack(value.type)
+        e.store(e.zero(value.type), room)
+        with e.loop(0, e.least(count, value.type.lanes)) as lane:
+            e.store(e.load(self.total, pointer + lane * self.total.bytes), room + lane * self.total.bytes)
+        return e.arith("fmul", value, e.load(value.type, room))
+
     def place(self, flat: Value, lanes: int) -> Value | None:
         """A flat place in every lane."""
         if self.code.places is None:
@@ -222,7 +245,7 @@ class WindowLoop:
     def first(self, source: Value) -> Output:
         """Where walks begin."""
         e = self.e
-        return Output(source, e.integer(0), e.integer(0), e.const(self.total, 1.0) if self.weighted else None, [])
+        return Output(source, e.integer(0), e.integer(0), e.const(self.total, 1.0) if self.weighted else None, [], [])
 
     def ends(self, axis: int, band: Value) -> tuple[Value, Value]:
         """The outputs along an axis; of the first one those of a band."""
@@ -237,7 +260,7 @@ class WindowLoop:
         if weight is not None:
             weight = e.arith("fmul", weight, e.load(self.total, a[f"map_weight{axis}"] + p * self.total.bytes))
         source, flat = at.source + first * a[f"xs{axis}"], at.flat + first * a[f"lin{axis}"]
-        return Output(source, flat, at.number + p * a[f"ys{axis}"], weight, [*at.counts, count])
+        return Output(source, flat, at.number + p * a[f"ys{axis}"], weight, [*at.counts, count], [*at.firsts, first])
 
     def walk(self, axes: int, band: Value, at: Output, visit: Callable[[Output], None]) -> None:
         """Visit the outputs of a band along the first of some axes."""
@@ -251,37 +274,57 @@ class WindowLoop:
 
         along(0, at)
 
-    def taps(self, counts: list[Value], source: Value, flat: Value, visit: Callable[[Value, Value], None]) -> None:
-        """Visit the taps of a window in row order: where they lie, and their flat places."""
+    def taps(self, at: Output, visit: Callable[[Value, Value, Value | None], None]) -> None:
+        """Visit the taps of a window in row order: where they lie, their flat places, the product of their portions if there are any."""
         e, a = self.e, self.a
 
-        def along(axis: int, source: Value, flat: Value) -> None:
-            if axis == len(counts):
-                visit(source, flat)
+        def along(axis: int, source: Value, flat: Value, portion: Value | None) -> None:
+            if axis == len(at.counts):
+                visit(source, flat, portion)
                 return
             hop, turn = a[f"step{axis}"] * a[f"xs{axis}"], a[f"step{axis}"] * a[f"lin{axis}"]
-            with e.loop(0, counts[axis]) as tap:
-                along(axis + 1, source + tap * hop, flat + tap * turn)
+            with e.loop(0, at.counts[axis]) as tap:
+                own = self.portion(axis, at.firsts[axis] + tap * a[f"step{axis}"], self.total)
+                product = portion if own is None else own if portion is None else e.arith("fmul", portion, own)
+                along(axis + 1, source + tap * hop, flat + tap * turn, product)
 
-        along(0, source, flat)
+        along(0, at.source, at.flat, None)
+
+    def portion(self, axis: int, element: Value, type: Type, count: Value | None = None) -> Value | None:
+        """What elements from one on along an axis are multiplied by, if there is a table of that; of the first `count`."""
+        if not any(self.code.portions[axis : axis + 1]):
+            return None
+        pointer = self.a[f"map_portion{axis}"] + element * self.total.bytes
+        return self.e.load(type, pointer) if count is None else self.e.load_first(type, pointer, count)
 
     def down(
-        self, at: Output, start: Value, stop: Value, values_at: Callable[[Value], Value], places_at: Callable[[Value], Value] | None = None
+        self,
+        at: Output,
+        start: Value,
+        stop: Value,
+        values_at: Callable[[Value], Value],
+        places_at: Callable[[Value], Value] | None = None,
+        origin: Int = 0,
     ) -> None:
-        """The outer taps at columns i of a row, for start <= i < stop, at values_at(i) and places_at(i); `at` is the output at column 0."""
+        """The outer taps at columns i of a row, for start <= i < stop, at values_at(i) and places_at(i); `at` is the output at column 0,
+        which is the row's element `origin`."""
         e, code = self.e, self.code
 
         def tile(columns: list[Value], type: Type, count: Value | None = None) -> None:
             bests = [Best(e, code, type, self.place(at.flat, type.lanes)) for _ in columns]
 
-            def meet(tap: Value, flat: Value) -> None:
+            def meet(tap: Value, flat: Value, portion: Value | None) -> None:
                 place = self.place(flat, type.lanes)
                 for i, best in zip(columns, bests, strict=True):
-                    best.meet(read(e, code, tap + i * self.x_bytes, type, count), place)
+                    if code.far:
+                        e.prefetch(tap + i * self.x_bytes + AHEAD, 1)
+                    best.meet(read(e, code, tap + i * self.x_bytes, type, count), place, portion)
 
-            self.taps(at.counts, at.source, at.flat, meet)
+            self.taps(at, meet)
             for i, best in zip(columns, bests, strict=True):
                 value, place = best.get()
+                own = self.portion(code.axes - 1, origin + i, type, count)
+                value = value if own is None else e.arith("fmul", value, own)
                 goals = [(value, values_at(i))]
                 column = self.place(i, type.lanes)
                 if place is not None and column is not None and places_at is not None:
@@ -307,7 +350,7 @@ class WindowLoop:
     def put(self, pair: Pair, weight: Value | None, number: Value, count: Value | None = None) -> None:
         """Store results from the output's element `number` on; the first `count` lanes."""
         e, a = self.e, self.a
-        value = self.finish(pair[0], weight)
+        value = self.times(self.finish(pair[0], weight), number, count)
         goals = [(value, a["y"] + number * self.y_bytes)]
         if pair[1] is not None:
             place = pair[1] if self.code.places == "i64" else e.convert("sext", pair[1], "i64")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from juanji.exact import Narrowing
 from juanji.jit.arguments import HEAD
@@ -53,21 +54,27 @@ class WindowCode:
     @property
     def inner(self) -> bool:
         """Whether lanes lie along the sum."""
-        return self.along_window if self.produces == "y" else self.produces == "x" and not self.along_window
+        return self.produces == "y" and self.along_window
+
+    @property
+    def turned(self) -> bool:
+        """Whether a tile's weights are turned beforehand, so that lanes lie along the result."""
+        return self.produces == "x" and not self.along_window
 
     @property
     def names(self) -> tuple[str, ...]:
         """The arguments, in order."""
-        above = ("above", "above_pitch")
+        above = ("above", "above_pitch", "above_site")
         own: dict[str, tuple[str, ...]] = {
-            "y": ("block", "site_pitch", "chunks", "biases", "sums", "sums_pitch", "sums_site"),
-            "w": ("block", "site_pitch", "shares", "share", "sums", "sums_pitch", "sums_site", "stream", *above, "above_site"),
-            "x": (*HELD_ARGUMENTS, *above, "blocks_c", "block_c", "segments", "unit", "w_c", "w_segment"),
+            "y": ("block", "chunks", "biases", "sums", "sums_pitch", "sums_site"),
+            "w": ("block", "shares", "share", "sums", "sums_pitch", "sums_site", "stream", *above),
+            "x": (*HELD_ARGUMENTS, *above, "blocks_c", "block_c", "segments", "unit", "w_c", "w_segment", "turned"),
         }
-        together = ("stretch", "stretches", "patch", "channel_pitch", "line", "phase", "reach", "map_elements")
+        lines = () if self.produces == "x" else ("channel_pitch", "line", "phase", "reach", "map_elements")
+        together = ("stretch", "stretches", "patch", *lines) if self.square else ()
         return (
-            *HEAD, *SITE_ARGUMENTS, *axis_arguments(self.axes), *own[self.produces], *(together if self.square else ()),
-            "kernel", "depth", "chunk", "windows", "window_pitch", "table", "runs", "run", "w_group", "w_step", "ahead",
+            *HEAD, *SITE_ARGUMENTS, *axis_arguments(self.axes), *own[self.produces], *together,
+            "kernel", "depth", "chunk", "windows", "window_pitch", "site_pitch", "table", "runs", "run", "w_group", "w_step", "ahead",
         )  # fmt: skip
 
 
@@ -103,8 +110,8 @@ def _each(k: WindowKernel, count: Value, neighbours: bool, move: Move) -> None:
         move(i, k.total)
 
 
-def gather_window(k: WindowKernel, positions: list[Value], image: Value, goal: Value) -> None:
-    """Gather the window of an output position out of an image's group of channels."""
+def gather_window(k: WindowKernel, positions: list[Value], image: Value, images: Value, goal: Value) -> None:
+    """Gather the windows of an output position out of some images' groups of channels."""
     e, code, a, size = k.e, k.code, k.a, k.total.bytes
     tap_step, channel_step = (a["channels"] * size, size) if code.channel_inner else (size, a["kernel"] * size)
     neighbours = code.channel_inner and code.channels_last
@@ -128,16 +135,16 @@ def gather_window(k: WindowKernel, positions: list[Value], image: Value, goal: V
         start = goal + tap * tap_step
         here = e.compare("eq", outside, null)
 
-        def copy(i: Value, type: Type) -> None:
-            at = source + i * (k.size("x") if code.channels_last else a["xs_c"])
-            e.store(read(e, at, code.x, type), start + i * channel_step, size)
+        def copy(n: Value, i: Value, type: Type) -> None:
+            at = source + n * a["xs_n"] + i * (k.size("x") if code.channels_last else a["xs_c"])
+            e.store(read(e, at, code.x, type), start + n * a["window_pitch"] + i * channel_step, size)
 
-        with e.when(here):
-            _each(k, a["channels"], neighbours, copy)
+        with e.when(here), e.loop(0, images) as n:
+            _each(k, a["channels"], neighbours, partial(copy, n))
         with e.otherwise(here):
             number = e.load(k.total, outside)
-            with e.loop(0, a["channels"]) as i:
-                e.store(number, start + i * channel_step)
+            with e.loop(0, images) as n, e.loop(0, a["channels"]) as i:
+                e.store(number, start + n * a["window_pitch"] + i * channel_step)
 
     def taps(axis: int, tap: Int, source: Value, outside: Value) -> None:
         with e.loop(0, a[f"taps{axis}"]) as j:
@@ -146,11 +153,12 @@ def gather_window(k: WindowKernel, positions: list[Value], image: Value, goal: V
             walk(axis + 1, tap * a[f"taps{axis}"] + j, *inner)
 
     def copy_runs(source: Value, start: Value) -> None:
-        def copy(run: Value, at: Value, count: Value) -> None:
-            value = read(e, source + run * a["xs_c"] + at * k.size("x"), code.x, _part(k), count)
-            e.store_first(value, start + run * channel_step + at * size, count)
+        def copy(n: Value, run: Value, at: Value, count: Value | None) -> None:
+            value = read(e, source + n * a["xs_n"] + run * a["xs_c"] + at * k.size("x"), code.x, _part(k), count)
+            _store(k, value, start + n * a["window_pitch"] + run * channel_step + at * size, count)
 
-        _each_run(k, copy)
+        with e.loop(0, images) as n:
+            _each_run(k, partial(copy, n))
 
     walk(0, e.integer(0), image, null)
 
@@ -167,40 +175,58 @@ def _part(k: WindowKernel) -> Type:
     return Type(k.total.scalar, k.code.short or k.vector.lanes)
 
 
-def _each_run(k: WindowKernel, move: Callable[[Value, Value, Value], None]) -> None:
-    """The runs of neighbours under one row of taps, vector by vector: their number, the first element, how many there are."""
+def _each_run(k: WindowKernel, move: Callable[[Value, Value, Value | None], None]) -> None:
+    """The runs of neighbours under one row of taps, vector by vector: their number, the first element, how many there are, if not all."""
     e, run, lanes = k.e, k.a["run"], k.vector.lanes
     with e.loop(0, k.a["runs"]) as number:
         if k.code.short:
             move(number, e.integer(0), run)
-        else:
-            with e.loop(0, run, lanes) as at:
-                move(number, at, e.least(run - at, lanes))
+            return
+        whole = run - run % lanes
+        with e.loop(0, whole, lanes) as at:
+            move(number, at, None)
+        with e.when(e.compare("slt", whole, run)):
+            move(number, whole, run - whole)
 
 
-def gather_above(k: WindowKernel, source: Value, dtype: str, count: Value, goal: Value) -> None:
-    """Gather neighbouring features of one output position."""
-
-    def copy(i: Value, type: Type) -> None:
-        at = source + i * (k.size("y") if k.code.channels_last else k.a["ys_c"])
-        k.e.store(read(k.e, at, dtype, type), goal + i * k.total.bytes, k.total.bytes)
-
-    _each(k, count, k.code.channels_last, copy)
+def _store(k: WindowKernel, value: Value, goal: Value, count: Value | None) -> None:
+    """The first `count` lanes, or all."""
+    if count is None:
+        k.e.store(value, goal, k.total.bytes)
+    else:
+        k.e.store_first(value, goal, count)
 
 
-def add_window(k: WindowKernel, positions: list[Value], part: Part, image: Value, window: Value) -> None:
-    """Add the gradient of a window to the elements of the part that it was gathered from."""
+def gather_above(k: WindowKernel, source: Value, images: Value, dtype: str, count: Value, goal: Value) -> None:
+    """Gather neighbouring features of one output position in some images."""
+    e, a = k.e, k.a
+
+    def copy(n: Value, i: Value, type: Type) -> None:
+        at = source + n * a["ys_n"] + i * (k.size("y") if k.code.channels_last else a["ys_c"])
+        e.store(read(e, at, dtype, type), goal + n * a["above_pitch"] + i * k.total.bytes, k.total.bytes)
+
+    with e.loop(0, images) as n:
+        _each(k, count, k.code.channels_last, partial(copy, n))
+
+
+def add_window(k: WindowKernel, positions: list[Value], part: Part, image: Value, images: Value, window: Value) -> None:
+    """Add the gradients of some images' windows to the elements of the part that these were gathered from."""
     e, code, a, size = k.e, k.code, k.a, k.total.bytes
     tap_step, channel_step = (part.channels * size, size) if code.channel_inner else (size, a["kernel"] * size)
     places = k.places(positions)
 
     inside = _inside(k, places[-1]) if code.runs else None
+    if inside is not None and code.axes == 1:
+        first = places[0] - a["low_w"]
+        owned = e.arith("and", e.compare("sge", first, part.low), e.compare("sle", first + a["taps0"], part.high))
+        inside = e.arith("and", inside, owned)
 
     def walk(axis: int, tap: Int, goal: Value) -> None:
         if axis < code.axes:
-            if axis == code.axes - 1 and axis and inside is not None:
+            if axis == code.axes - 1 and inside is not None:
                 with e.when(inside):
-                    add_runs(goal + (places[axis] - a["low_w"]) * a[f"xs{axis}"], window + tap * a[f"taps{axis}"] * tap_step)
+                    first = places[axis] - a["low_w"] - (0 if axis else part.low)
+                    add_runs(goal + first * a[f"xs{axis}"], window + tap * a[f"taps{axis}"] * tap_step)
                 with e.otherwise(inside):
                     taps(axis, tap, goal)
             else:
@@ -208,11 +234,13 @@ def add_window(k: WindowKernel, positions: list[Value], part: Part, image: Value
             return
         start = window + tap * tap_step
 
-        def add(i: Value, type: Type) -> None:
-            at = goal + i * (size if code.channels_last else a["xs_c"])
-            e.store(plus(e, e.load(type, at, size), e.load(type, start + i * channel_step, size)), at, size)
+        def add(n: Value, i: Value, type: Type) -> None:
+            at = goal + n * a["xs_n"] + i * (size if code.channels_last else a["xs_c"])
+            more = e.load(type, start + n * a["window_pitch"] + i * channel_step, size)
+            e.store(plus(e, e.load(type, at, size), more), at, size)
 
-        _each(k, part.channels, code.channel_inner and code.channels_last, add)
+        with e.loop(0, images) as n:
+            _each(k, part.channels, code.channel_inner and code.channels_last, partial(add, n))
 
     def taps(axis: int, tap: Int, goal: Value) -> None:
         with e.loop(0, a[f"taps{axis}"]) as j:
@@ -222,11 +250,12 @@ def add_window(k: WindowKernel, positions: list[Value], part: Part, image: Value
                 walk(axis + 1, tap * a[f"taps{axis}"] + j, goal + (where - (0 if axis else part.low)) * a[f"xs{axis}"])
 
     def add_runs(goal: Value, start: Value) -> None:
-        def add(run: Value, at: Value, count: Value) -> None:
-            place = goal + run * a["xs_c"] + at * size
-            more = e.load(_part(k), start + run * channel_step + at * size, size)
-            e.store_first(plus(e, e.load(_part(k), place, size), more), place, count)
+        def add(n: Value, run: Value, at: Value, count: Value | None) -> None:
+            place = goal + n * a["xs_n"] + run * a["xs_c"] + at * size
+            more = e.load(_part(k), start + n * a["window_pitch"] + run * channel_step + at * size, size)
+            _store(k, plus(e, e.load(_part(k), place, size), more), place, count)
 
-        _each_run(k, add)
+        with e.loop(0, images) as n:
+            _each_run(k, partial(add, n))
 
     walk(0, e.integer(0), image)
