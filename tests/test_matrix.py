@@ -73,7 +73,7 @@ def members(draw: st.DrawFn, dtypes: Sequence[Dtypes], max_channels: int = 100) 
     groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
     channels = draw(st.sampled_from([1, 3, 16, 32, 64, 32, 64, max_channels]) | st.integers(1, max_channels))
     name = draw(st.sampled_from([None, None, *ACTIVATIONS] if not of.integers else [None, "relu", "relu6"]))
-    value = 0.0 if of.x in ("bfloat16", "float16") else float(draw(st.integers(0, 2)))
+    value = 0.0 if of.x in ("bfloat16", "float16") else float(draw(st.integers(0, 1 if of.x == "bool" else 2)))
     return Convolution(
         size=size, kernel=kernel, stride=stride, dilation=dilation, padding=padding,
         boundary=tuple(Boundary(mode := draw(st.sampled_from(sorted(MODES))), value if mode == "constant" else 0.0) for _ in range(n)),
