@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from bench import heldout, roofline, startup
+from bench import heldout, roofline, shortfalls, startup
 from bench import report as reports
 from bench.measure import ROUNDS, Record, measure
 from bench.peers import Peer, find
@@ -24,7 +24,7 @@ EXAMPLES = """examples:
   python -m bench --only "one channel"
   python -m bench --rows --first --calls --json bench/results/results.json --roofline bench/results/roofline.png
   python -m bench --held-out --json bench/results/heldout.json
-  python -m bench --from bench/results/results.json --write-docs README.md
+  python -m bench --from bench/results/results.json --write-docs README.md --write-causes bench/results/README.md
 """
 
 
@@ -45,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     report = Report.read(arguments.source) if arguments.source else _run(arguments, rows, talk)
     reports.show(report, out)
+    if len(report.records) > 1:
+        out.print(shortfalls.table(report.records))
     if arguments.held_out and arguments.beside.exists():
         reports.show_beside(report, Report.read(arguments.beside), out)
     if arguments.json:
@@ -54,11 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             roofline.draw(report, arguments.roofline)
         except ImportError:
             talk.print("no picture: matplotlib is not installed (pip install juanji[show])")
-    if arguments.write_docs:
+    for option, path, made in (
+        ("--write-docs", arguments.write_docs, reports.markdown(report)),
+        ("--write-causes", arguments.write_causes, shortfalls.markdown(report.records)),
+    ):
         try:
-            reports.write_into(arguments.write_docs, reports.markdown(report))
+            if path:
+                reports.write_into(path, made)
         except (OSError, ValueError) as error:
-            talk.print(f"--write-docs: {error}", highlight=False)
+            talk.print(f"{option}: {error}", highlight=False)
             return 2
     return int(any(record.wrong for record in report.records))
 
@@ -124,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="show results that --json wrote, instead of measuring")
     parser.add_argument("--roofline", type=Path, metavar="PNG", help="draw the rows under the machine's limits")
     parser.add_argument("--write-docs", type=Path, metavar="FILE", help=f"put a short table between {reports.BEGIN} and {reports.END}")
+    parser.add_argument("--write-causes", type=Path, metavar="FILE", help="put what falls short, and why, there in the same way")
     return parser
 
 

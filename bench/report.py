@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bench.causes import cause
 from bench.heldout import GROUPS as HELD_OUT
 from bench.measure import Record
-from bench.targets import TARGETS, WEAK, WEAK_TARGET, Target, cause
+from bench.targets import TARGETS, WEAK, WEAK_TARGET, Target
 from juanji.machine import Machine
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from bench import __main__, measure, ours, report, roofline, rows, startup, targets, threads
+from bench import __main__, causes, measure, ours, report, roofline, rows, shortfalls, startup, targets, threads
+from bench.causes import Cause
 from bench.measure import Record
 from bench.peers import Contestant, jax, torch
 from bench.problems import FIRST, LAST, AnyRow, Array, PoolRow, Row
@@ -26,6 +27,7 @@ from juanji import reference
 from juanji.contraction import execute, lower
 
 BFLOAT16 = importlib.util.find_spec("ml_dtypes") is not None
+ROOT = Path(__file__).resolve().parent.parent
 HERE = [row for row in ROWS if BFLOAT16 or row.dtype != "bfloat16"]
 
 
@@ -423,7 +425,7 @@ def test_geometric_mean_and_worst_row() -> None:
 def test_targets_and_causes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(targets.TARGETS["ResNet-50"]) == "target 1.8 / 1.5 (0.95)"
     assert str(targets.TARGETS["gradient of input"]) == "target 1.1 (0.9)"
-    monkeypatch.setattr(targets, "CAUSES", {"1-D": "of all", "a row": "of its own"})
+    monkeypatch.setattr(causes, "CAUSES", {"1-D": Cause("of all"), "a row": Cause("of its own")})
     for name, group, ratio, why in (
         ("a row", "1-D", 0.99, "of its own"),
         ("another", "1-D", 0.99, "of all"),
@@ -431,13 +433,33 @@ def test_targets_and_causes(monkeypatch: pytest.MonkeyPatch) -> None:
         ("a row", "1-D", 1.0, ""),
         ("a row", "no such group", 0.1, ""),
     ):
-        assert targets.cause(name, group, {"torch best": ratio}) == why
-    assert not targets.cause("a row", "1-D", {"torch best": 2.0, "scipy best": 0.5})
-    assert targets.cause("a row", "1-D", {"torch best": 2.0, "jax best": 0.5})
+        assert causes.cause(name, group, {"torch best": ratio}) == why
+    assert not causes.cause("a row", "1-D", {"torch best": 2.0, "scipy best": 0.5})
+    assert causes.cause("a row", "1-D", {"torch best": 2.0, "jax best": 0.5})
 
 
 def test_causes_name_rows_or_groups() -> None:
-    assert set(targets.CAUSES) <= {*rows.GROUPS, *(row.name for row in ROWS)}
+    assert set(causes.CAUSES) <= {*rows.GROUPS, *(row.name for row in ROWS), "all weak cases"}
+
+
+def test_what_falls_short_is_listed_with_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = full_report()  # ratios of 0.5, 2 and 8
+    for record in one.records:
+        record.group = "gradient of input"
+    monkeypatch.setattr(shortfalls, "CAUSES", {"gradient of input": Cause("of all", "a way", "another")})
+    assert shortfalls.shortfalls(one.records) == [("row 0", "0.50", "0.9", Cause("of all", "a way", "another"))]
+    for record in one.records:
+        record.group = "1-D"
+    group, row, weak = shortfalls.shortfalls(one.records)
+    assert group == ("1-D", "2.00 / 2.00", "5 / 2", None)
+    assert row == ("row 0", "0.50", "1", None)
+    assert weak == ("all weak cases", "2.00 / 2.00", "5 / 2", None)
+    assert "| row 0 | 0.50 | 1 |  |  |  |" in shortfalls.markdown(one.records)
+
+
+def test_all_that_falls_short_in_the_committed_results_has_a_cause() -> None:
+    committed = report.Report.read(ROOT / "bench" / "results" / "results.json")
+    assert not [line.name for line in shortfalls.shortfalls(committed.records) if line.cause is None]
 
 
 def test_weak_groups_are_summed_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -445,7 +467,7 @@ def test_weak_groups_are_summed_up(monkeypatch: pytest.MonkeyPatch) -> None:
     weak = full_report()
     for record, group in zip(weak.records, ("1-D", "3-D", "3-D", "ResNet-50"), strict=True):
         record.group = group
-    monkeypatch.setattr(targets, "CAUSES", {"1-D": "known"})
+    monkeypatch.setattr(causes, "CAUSES", {"1-D": Cause("known")})
     report.show(weak, Console(width=160, file=written))
     (line,) = (line for line in written.getvalue().splitlines() if line.strip().startswith("all weak cases"))
     assert line.split() == ["all", "weak", "cases", "3/3", "2.00", "(0.50)", "2.00", "(0.50)", "target", "5", "/", "2", "(1.0)"]
