@@ -41,6 +41,11 @@ CAUSES: dict[str, Cause] = {  # by row, or by group for all of its rows
         "shuffles instead of loads: they take the multiply-adds' ports; tiles unrolled over all taps: spills",
         "outputs of odd width that leave in whole lines",
     ),
+    "pictures, separable": Cause(
+        "boxes of floats: sums by runs and doublings take twice as long as a copy; all wait for memory, with which the mean moves by 0.1",
+        "running sums of floats: they drift",
+        "fewer additions where neighbouring rows share runs",
+    ),
     "few channels": Cause(
         "with a stride each line is parted into phases; otherwise 79 to 94% of the limit",
         "prefetching what is parted: slower",
@@ -92,8 +97,8 @@ CAUSES: dict[str, Cause] = {  # by row, or by group for all of its rows
     ),
     "bfloat16, ResNet-50": Cause("channels-first: joining planes in words takes as long as the products of few features"),
     "all weak cases": Cause(
-        "half of the rows lie channels-last, where torch's float32 kernels are near the machine's limits, and so are ours: such a row cannot "
-        "be five times as fast, as one can be where torch copies or has no kernel",
+        "half of the rows lie channels-last, where torch's float32 kernels are near the machine's limits, and so are ours: such a row "
+        "cannot be five times as fast, as one can be where torch copies or has no kernel",
         then="each group's own",
     ),
     **dict.fromkeys(("1x256x64x64 1 1x1", "1x256x64x64 1 1x1 last"), Cause("one feature: over 90% of what memory allows")),

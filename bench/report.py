@@ -30,7 +30,8 @@ class Report:
     """One run of the bench. No hostnames and no paths: it is published.
 
     calls: microseconds of a small call, by what is called. first: milliseconds of starting, by row and stage.
-    import_ms: of `import juanji` after `import numpy`. clock: "wall", or "cpu" for the time that the process itself took.
+    import_ms: of `import juanji` and the first use of a name, after `import numpy`. clock: "wall", or "cpu" for the time that the process
+    itself took.
     """
 
     machine: dict[str, Any]
@@ -267,7 +268,7 @@ def _show_startup(report: Report, console: Console) -> None:
             table.add_row(name, f"{microseconds:.1f}")
         console.print(table)
     if report.first:
-        table = titled(f"first calls, ms (import juanji after numpy: {report.import_ms:.1f})")
+        table = titled(f"first calls, ms (import juanji and its first name, after numpy: {report.import_ms:.1f})")
         table.add_column("row", no_wrap=True)
         stages = list(dict.fromkeys(stage for stages in report.first.values() for stage in stages))
         for stage in stages:
