@@ -66,6 +66,14 @@ def planned_for(spec: Convolution, produces: str, choose: Callable[[dict[str, li
     return Plan(spec, produces, name, work, [(choose(by_kind(job)), 1.0) for job in work.jobs], machine, {})
 
 
+def counted(algorithm: str, spec: Convolution, number: int = 0, machine: Machine | None = None, produces: str = "y") -> Plan:
+    """The plan by one of an algorithm's schedules for each job, counted round."""
+    machine = machine or machines.probe()
+    work = ALGORITHMS[algorithm].work(spec, produces, machine)
+    found = [[schedule for schedule, _ in job.candidates()] for job in work.jobs]
+    return Plan(spec, produces, algorithm, work, [(schedules[number % len(schedules)], 1e6) for schedules in found], machine, {})
+
+
 def assert_agrees(spec: Convolution, y: Array, x: Array, w: Array, bias: Array | None, exact: bool = False) -> None:
     """y is what the definition gives: to the last bit if no sum can round, else within what n roundings can do."""
     assert (y.shape, y.dtype.name) == (spec.y_shape, spec.dtypes.y)

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import math
 import re
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,8 @@ from hypothesis import strategies as st
 
 import juanji as jj
 from adjoints import gradient, magnitude
-from compiled import python
+from compiled import counted, python
 from juanji import machine as machines
-from juanji import reference
 from juanji.algorithms import dot_product
 from juanji.algorithms.channel import Channel
 from juanji.describe import describe
@@ -27,13 +27,12 @@ from juanji.jit.dot_products import instruction
 from juanji.jit.target import Target
 from juanji.jit.word_weights import emit_word_weights
 from juanji.machine import Machine
-from juanji.plans import Plan
 from juanji.spec import Convolution, Dtypes, Epilogue
 from paged import planned_beside_pages
 from strategies import Array, operands
 from test_bits import VIEWS, same_bits
 from test_codegen import ARM, called, innermost, machine_with
-from test_matrix import LAYERS, allowed, members
+from test_matrix import LAYERS, assert_right, members
 
 pytest.importorskip("ml_dtypes", reason="bfloat16 arrays need ml_dtypes")
 
@@ -71,15 +70,7 @@ def jobs(draw: st.DrawFn, dtypes: Any, machine: Machine, produces: str = "y") ->
     return spec, draw(st.integers(0, 999)), dataclasses.replace(machine, l1=l1, l2=l2)
 
 
-def planned(spec: Convolution, number: int = 0, machine: Machine | None = None, produces: str = "y") -> Plan:
-    """The plan by one of the schedules, counted round."""
-    machine = machine or machines.probe()
-    work = dot_product.work(spec, produces, machine)
-    chosen = []
-    for job in work.jobs:
-        found = [schedule for schedule, _ in job.candidates()]
-        chosen.append((found[number % len(found)], 1e6))
-    return Plan(spec, produces, "dot_product", work, chosen, machine, {})
+planned = partial(counted, "dot_product")
 
 
 def numbers(spec: Convolution, seed: int) -> tuple[Array, Array, Array | None]:
@@ -99,14 +90,7 @@ def check(spec: Convolution, number: int, machine: Machine, seed: int, threads: 
     assert dot_product.accepts(spec, "y") is None
     x, w, bias = numbers(spec, seed)
     out = np.empty(math.prod(spec.y_shape) + 16, spec.dtypes.y)[seed % 16 :][: math.prod(spec.y_shape)].reshape(spec.y_shape)
-    y = planned(spec, number, machine)(x, w, bias, out=out, threads=threads)
-    if spec.dtypes.integers:
-        np.testing.assert_array_equal(y, reference.conv(spec, x, w, bias))
-        return
-    wide = dataclasses.replace(spec, dtypes=spec.dtypes._replace(y="float64"))
-    expected = reference.conv(wide, x, w, bias)
-    wrong = np.abs(y.astype(float) - expected) > allowed(spec, reference.magnitude(spec, x, w, bias), expected)
-    assert not wrong.any(), f"{np.count_nonzero(wrong)} of {y.size}: {y[wrong][0]} is not {expected[wrong][0]}"
+    assert_right(spec, planned(spec, number, machine)(x, w, bias, out=out, threads=threads), x, w, bias)
 
 
 @able

@@ -5,6 +5,7 @@ import itertools
 import math
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 import juanji as jj
 from adjoints import gradient, magnitude
-from compiled import python, run_python
+from compiled import counted, python, run_python
 from juanji import machine as machines
 from juanji import reference
 from juanji.algorithms import matrix
@@ -33,7 +34,6 @@ from juanji.jit.compile import assembly, compile_ir
 from juanji.jit.matrix_weights import emit_matrix_weights
 from juanji.jit.target import Target
 from juanji.machine import Machine
-from juanji.plans import Plan
 from juanji.spec import ACTIVATIONS, LAYOUTS, WEIGHT_LAYOUTS, Convolution, Dtypes, Epilogue, span
 from paged import planned_beside_pages
 from strategies import Array, operands
@@ -100,15 +100,7 @@ def schedules(spec: Convolution, machine: Machine | None = None, produces: str =
     return [schedule for schedule, _ in matrix.work(spec, produces, machine or machines.probe()).jobs[0].candidates()]
 
 
-def planned(spec: Convolution, number: int = 0, machine: Machine | None = None, produces: str = "y") -> Plan:
-    """The plan by one of the schedules, counted round."""
-    machine = machine or machines.probe()
-    work = matrix.work(spec, produces, machine)
-    chosen = []
-    for job in work.jobs:
-        found = [schedule for schedule, _ in job.candidates()]
-        chosen.append((found[number % len(found)], 1e6))
-    return Plan(spec, produces, "matrix", work, chosen, machine, {})
+planned = partial(counted, "matrix")
 
 
 def numbers(spec: Convolution, seed: int) -> tuple[Array, Array, Array | None]:
@@ -132,10 +124,8 @@ def allowed(spec: Convolution, size: Array, result: Array) -> Array:
     return bound
 
 
-def check(spec: Convolution, number: int, machine: Machine, seed: int, threads: int = 1) -> None:
-    x, w, bias = numbers(spec, seed)
-    out = np.empty(math.prod(spec.y_shape) + 16, spec.dtypes.y)[seed % 16 :][: math.prod(spec.y_shape)].reshape(spec.y_shape)
-    y = planned(spec, number, machine)(x, w, bias, out=out, threads=threads)
+def assert_right(spec: Convolution, y: Array, x: Array, w: Array, bias: Array | None) -> None:
+    """Integers are exact, floats within what is allowed."""
     if spec.dtypes.integers:
         np.testing.assert_array_equal(y, reference.conv(spec, x, w, bias))
         return
@@ -143,6 +133,12 @@ def check(spec: Convolution, number: int, machine: Machine, seed: int, threads: 
     expected = reference.conv(wide, x, w, bias)
     wrong = np.abs(y.astype(float) - expected) > allowed(spec, reference.magnitude(spec, x, w, bias), expected)
     assert not wrong.any(), f"{np.count_nonzero(wrong)} of {y.size}: {y[wrong][0]} is not {expected[wrong][0]}"
+
+
+def check(spec: Convolution, number: int, machine: Machine, seed: int, threads: int = 1) -> None:
+    x, w, bias = numbers(spec, seed)
+    out = np.empty(math.prod(spec.y_shape) + 16, spec.dtypes.y)[seed % 16 :][: math.prod(spec.y_shape)].reshape(spec.y_shape)
+    assert_right(spec, planned(spec, number, machine)(x, w, bias, out=out, threads=threads), x, w, bias)
 
 
 @unit

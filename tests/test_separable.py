@@ -10,6 +10,7 @@ from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 import juanji as jj
+from compiled import counted
 from guarded import beside, guarded, scratch
 from juanji import machine as machines
 from juanji import reference, run
@@ -198,10 +199,7 @@ def algorithm_of(spec: Convolution) -> str:
 
 def planned(spec: Convolution, number: int, machine: Machine | None = None, name: str | None = None) -> Plan:
     """The plan by one of the schedules, counted round."""
-    machine, name = machine or machines.probe(), name or algorithm_of(spec)
-    work = ALGORITHMS[name].work(spec, "y", machine)
-    found = [schedule for schedule, _ in work.jobs[0].candidates()]
-    return Plan(spec, "y", name, work, [(found[number % len(found)], 1e6)], machine, {})
+    return counted(name or algorithm_of(spec), spec, number, machine)
 
 
 def assert_close(spec: Convolution, y: Array, x: Array, w: Array, bias: Array | None) -> None:
