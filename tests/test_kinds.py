@@ -116,6 +116,7 @@ def test_where_it_pays_bytes_in_wide_arrays_are_read_as_bytes(dtype: str) -> Non
     assert f"input   1×64×28×28 {dtype}" in str(plan)
     assert "read    as int8 and int8, " in str(plan)
     assert found["seconds"] > plan.least.seconds
+    assert found["buffers"] == plan.least.buffers + 64 * 28 * 28 + 64 * 64 * 3 * 3
 
 
 @able

@@ -200,9 +200,16 @@ class Integers:
         return out
 
     def explain(self) -> dict[str, Any]:
-        """The plan for arrays of small numbers."""
-        seconds = self.least.seconds + self._converting(self._as_least)
-        return {**self.least.explain(), "dtypes": self._declared.dtypes._asdict(), "seconds": seconds}
+        """The plan for arrays of small numbers, and what converting them takes."""
+        seconds, buffers = self.least.seconds + self._converting(self._as_least), self.least.buffers + self._converted
+        return {**self.least.explain(), "dtypes": self._declared.dtypes._asdict(), "seconds": seconds, "buffers": buffers}
+
+    @property
+    def _converted(self) -> int:
+        """Bytes of both operands in the types that they are read as, where these are not their own."""
+        shapes = (getattr(self.spec, f"{name}_shape") for name in self._read)
+        types = zip(shapes, self._own, self._as_least, strict=True)
+        return sum(math.prod(shape) * itemsize(new) for shape, own, new in types if own != new)
 
     @property
     def _as_least(self) -> tuple[str, ...]:
@@ -220,7 +227,8 @@ class Integers:
         lines = [str(self.least).replace(str(of), str(self._declared), 1)]
         if of != self._declared:
             types, seconds = " and ".join(self._as_least), readable(self._converting(self._as_least))
-            lines.append(f"read    as {types}, {seconds} more; in their own types where values do not fit these")
+            more = f"{seconds} and {self._converted:,} bytes more"
+            lines.append(f"read    as {types}, {more}; in their own types where values do not fit these")
         lines.append(f"sum     exact; in a wider type than {of.dtypes.sum} where the arrays' values need it")
         return "\n".join(lines)
 
