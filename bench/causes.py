@@ -28,13 +28,28 @@ TURNS = Cause(
     "the site tile for 64 channels (1.2 times slower); asking for turned weights in the loop",
     "cutting the sum so that turned weights and windows stay in the first cache",
 )
+FIRST = Cause(
+    "27 products to a sum: starting tiles and storing outputs show beside them",
+    "the matrix unit, 0.7 of the speed; Winograd's algorithm, half",
+    "storing a tile's outputs while the next one's products begin",
+)
+STRIDED = Cause(
+    "strided pixels are gathered into a panel before they are multiplied",
+    "the matrix unit: no faster, or 1.3 times where weights are bound, a fifth of whose preparation counts to each call",
+    "the panel of the next chunk filled between products",
+)
 ONE_VECTOR = Cause("16 features are one vector: 13 loads for 12 multiply-adds", "tiles of 8 to 28 pixels", "two rows of outputs to a tile")
-WAY_IN = Cause("the way into a kernel takes longer than its arithmetic", "entered by a function of machine code: half of what it was")
+WAY_IN = Cause(
+    "the way into a kernel takes longer than its arithmetic",
+    "entered by a function of machine code: half of what it was",
+    "the checks of a bound call in machine code too",
+)
 CAUSES: dict[str, Cause] = {  # by row, or by group for all of its rows
     **dict.fromkeys(("dense, batch 8", "ResNet-50", "float32, matrix unit"), CUTTING),
     "3x3, direct": Cause(
-        "92 to 97% of the limit of multiply-adds; torch's are at 100",
+        "89 to 100% of the limit of multiply-adds: starting tiles, filling panels and putting sums down; torch's are at 100",
         "tiles of up to 28 pixels that fill rows: 2 to 3%",
+        "none: Winograd's algorithm and the matrix unit are 1.5 to 2.5 times as fast",
     ),
     "pictures float32": Cause(
         "3×3: 31 of 34 GB/s; 5×5 and 7×7: loads that cross cache lines, 0.85 of the speed of those that do not",
@@ -59,6 +74,7 @@ CAUSES: dict[str, Cause] = {  # by row, or by group for all of its rows
     "float64": Cause(
         "1×1 to 64 features: 82 to 91% of the limit; channels-first, sums are put down after each 64 planes, which lie pages apart",
         "blocks of 128 and 256 planes, a panel, other distances of asking ahead: none faster",
+        "planes copied into a panel while the tile before multiplies",
     ),
     "1-D": Cause(
         "depthwise: channels-last, neighbours of a window lie 2 KB apart and share two sets of the first cache",
@@ -73,6 +89,7 @@ CAUSES: dict[str, Cause] = {  # by row, or by group for all of its rows
     "dilated, grouped, edges": Cause(
         "groups of 16 channels are one vector of features: a load for each multiply-add; of 4 and 8, permutations as many as multiply-adds",
         "strips for channels-last: slower from cold caches",
+        "tiles of two rows that share a permuted vector",
     ),
     "integers": Cause(
         "those of 32 and 64 bits that fit no bytes are multiplied as float64; depthwise: converted at each tap",
@@ -82,13 +99,18 @@ CAUSES: dict[str, Cause] = {  # by row, or by group for all of its rows
     "float16": Cause(
         "depthwise: conversions take as long as the sums",
         "converting rows beforehand: no gain where they lie in the first cache",
+        "converted lines kept for the tile below, as the space tile keeps them",
     ),
     "large kernels": Cause(
         "depthwise 7×7: taps that meet zeros outside are multiplied, a quarter of those of 7×7 planes",
         "leaving them out in whole-row tiles: not finished",
         "the same, by the tile's rows",
     ),
-    "weak cases": Cause("most are at 1.2 to 3.5 of the multiply-add limit already, by Winograd's algorithm or the matrix unit"),
+    "weak cases": Cause(
+        "most are at 1.2 to 3.5 of the multiply-add limit already, by Winograd's algorithm or the matrix unit",
+        "both, and the direct sum: the fastest is taken",
+        "that of layers of their kind",
+    ),
     "bfloat16": Cause(
         "1×1 to 64 features: joining planes in words takes longer than the products, both wait for the second cache; depthwise: "
         "rounding takes as long as the sums",
@@ -99,9 +121,14 @@ CAUSES: dict[str, Cause] = {  # by row, or by group for all of its rows
     "all weak cases": Cause(
         "half of the rows lie channels-last, where torch's float32 kernels are near the machine's limits, and so are ours: such a row "
         "cannot be five times as fast, as one can be where torch copies or has no kernel",
-        then="each group's own",
+        "see the groups",
+        "see the groups",
     ),
-    **dict.fromkeys(("1x256x64x64 1 1x1", "1x256x64x64 1 1x1 last"), Cause("one feature: over 90% of what memory allows")),
+    **dict.fromkeys(("1x3x224x224 64 3x3", "1x3x224x224 64 3x3 last"), FIRST),
+    **dict.fromkeys(("1x1024x14x14 2048 1x1 /2", "1x512x14x14 512 3x3 /2"), STRIDED),
+    **dict.fromkeys(
+        ("1x256x64x64 1 1x1", "1x256x64x64 1 1x1 last"), Cause("one feature: over 90% of what memory allows", "asking memory ahead: 0.96")
+    ),
     **dict.fromkeys(("1x16x8x8 16 3x3", "1x16x8x8 16 3x3 last", "1x1x32x32 4 3x3", "1x4x128 4 3"), WAY_IN),
     "gradient of input": Cause(
         "weights that are used once: turning those that lie along the sum takes a quarter as long as the products of one small image",
@@ -119,6 +146,7 @@ CAUSES: dict[str, Cause] = {  # by row, or by group for all of its rows
     "pooling": Cause(
         "small: 3 µs of Python in each call; averages of pairs: at the limit, which is copying",
         "wider tiles, other distances of asking ahead: no gain",
+        "the checks of a call in machine code",
     ),
     "pooling, backward": Cause(
         "small: 4 µs of Python in each call, 3 µs to write its zeros; max: places are 64-bit, twice the errors' bytes",

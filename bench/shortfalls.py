@@ -1,6 +1,7 @@
 """What falls short of its target, and why: groups by their geometric means, rows by their own ratio against the peer's best setting."""
 
 import math
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -10,11 +11,14 @@ from rich.table import Table
 from bench.causes import CAUSES, Cause
 from bench.measure import Record
 from bench.report import groups, summarise, titled
-from bench.targets import TARGETS, WEAK, WEAK_TARGET, Target, least
+from bench.targets import SMALL_SHARE, TARGETS, WEAK, WEAK_TARGET, Target, least
+
+SMALL = re.compile(r"1x\d+x7x7 ")
 
 
 class Shortfall(NamedTuple):
-    """What was reached and what was to be: same / best of a group, one ratio of a row. No cause where nobody knows one."""
+    """What was reached and what was to be: same / best of a group; of a row its ratio, or its share of the limit. No cause where nobody
+    knows one."""
 
     name: str
     reached: str
@@ -46,11 +50,15 @@ def _mean(members: list[Record], target: Target, which: str) -> float:
 
 
 def _of_rows(members: list[Record], target: Target) -> list[Shortfall]:
-    return [
-        Shortfall(record.name, f"{ratio:.2f}", f"{target.worst:g}", CAUSES.get(record.name, CAUSES.get(record.group)))
-        for record in members
-        if (ratio := least(record.ratios, target)) < target.worst
-    ]
+    found = []
+    for record in members:
+        known, ratio = CAUSES.get(record.name, CAUSES.get(record.group)), least(record.ratios, target)
+        share = min(target.share, SMALL_SHARE) if SMALL.match(record.name) else target.share
+        if ratio < target.worst:
+            found.append(Shortfall(record.name, f"{ratio:.2f}", f"{target.worst:g}", known))
+        if record.share < share:
+            found.append(Shortfall(record.name, f"{record.share:.0%} of the limit", f"{share:.0%}", known))
+    return found
 
 
 def table(records: Iterable[Record]) -> Table:

@@ -455,6 +455,10 @@ def test_what_falls_short_is_listed_with_its_cause(monkeypatch: pytest.MonkeyPat
     assert row == ("row 0", "0.50", "1", None)
     assert weak == ("all weak cases", "2.00 / 2.00", "5 / 2", None)
     assert "| row 0 | 0.50 | 1 |  |  |  |" in shortfalls.markdown(one.records)
+    for record in one.records:
+        record.group, record.ratios = "VGG-16", {"torch best": 2.0, "torch same": 2.0}
+    one.records[0].name, one.records[0].share, one.records[1].share, one.records[2].share = "1x8x7x7 4 1x1", 0.75, 0.8, 0.95
+    assert [line[:3] for line in shortfalls.shortfalls(one.records)] == [("row 1", "80% of the limit", "90%")]
 
 
 def test_all_that_falls_short_in_the_committed_results_has_a_cause() -> None:
