@@ -38,7 +38,7 @@ STRIDED = Cause(
     "the matrix unit: no faster, or 1.3 times where weights are bound, a fifth of whose preparation counts to each call",
     "the panel of the next chunk filled between products",
 )
-ONE_VECTOR = Cause("16 features are one vector: 13 loads for 12 multiply-adds", "tiles of 8 to 28 pixels", "two rows of outputs to a tile")
+ONE_VECTOR = Cause("16 features are one vector: 13 loads for 12 multiply-adds")
 WAY_IN = Cause(
     "the way into a kernel takes longer than its arithmetic",
     "entered by a function of machine code: half of what it was",
@@ -47,7 +47,7 @@ WAY_IN = Cause(
 CAUSES: dict[str, Cause] = {  # by row, or by group for all of its rows
     **dict.fromkeys(("dense, batch 8", "ResNet-50", "float32, matrix unit"), CUTTING),
     "3x3, direct": Cause(
-        "89 to 100% of the limit of multiply-adds: starting tiles, filling panels and putting sums down; torch's are at 100",
+        "89 to 100% of the limit of multiply-adds: starting tiles, filling panels and putting sums down; torch's are at 102 to 107",
         "tiles of up to 28 pixels that fill rows: 2 to 3%",
         "none: Winograd's algorithm and the matrix unit are 1.5 to 2.5 times as fast",
     ),
@@ -68,7 +68,7 @@ CAUSES: dict[str, Cause] = {  # by row, or by group for all of its rows
     ),
     "depthwise": Cause(
         "large planes: 0.9 to 1.08 of what memory allows in either layout, which leaves torch's channels-last no more than this",
-        "asking for the next plane or for output lines: 10 to 45% slower; streaming: no gain",
+        "asking for the next plane: 10 to 45% slower; for lines of outputs: no gain",
         "fusing with the layer before or after, as compiled networks do by strips",
     ),
     "float64": Cause(
@@ -93,12 +93,12 @@ CAUSES: dict[str, Cause] = {  # by row, or by group for all of its rows
     ),
     "integers": Cause(
         "those of 32 and 64 bits that fit no bytes are multiplied as float64; depthwise: converted at each tap",
-        "Winograd's transforms in float64: bounds of float32 do not hold, and bytes on the matrix unit are 8 times as fast",
+        "reckoned only: Winograd's transforms in float64, since bounds of float32 do not hold, are far behind bytes on the matrix unit",
         "sums of byte parts on the matrix unit",
     ),
     "float16": Cause(
         "depthwise: conversions take as long as the sums",
-        "converting rows beforehand: no gain where they lie in the first cache",
+        "whole rows read in place and converted: as fast as the panel",
         "converted lines kept for the tile below, as the space tile keeps them",
     ),
     "large kernels": Cause(
